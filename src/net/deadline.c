@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The deadlines of a channel. Reads and writes only leave a stamp; the one timer of the channel, when
+ * it fires, works out from the stamps whether time is up or when to look again.
+ */
+#include "channel.h"
+
+#include "connector.h"
+
+#include "../base/alloc.h"
+
+#include <errno.h>
+
+enum { UNSET = -1 };
+
+_Static_assert(offsetof(ac__times, written) == 72,
+               "an idle channel with a deadline is to be small");
+
+static bool is_long(const ac_dispatcher *d)
+{
+    return (d->rare_ & AC__RARE_TIMES) != 0;
+}
+
+static int64_t limit(const ac_dispatcher *d, ac_timeout which)
+{
+    if (which == AC_IDLE)
+        return d->times_->idle;
+    return is_long(d) ? d->times_->limit[which] : UNSET;
+}
+
+static int64_t add(int64_t stamp, int64_t limit)
+{
+    if (limit == UNSET || limit > AC_FOREVER - stamp)
+        return AC_FOREVER;
+    return stamp + limit;
+}
+
+static void earlier(int64_t *best, ac_timeout *which, int64_t deadline, ac_timeout candidate)
+{
+    if (deadline < *best) {
+        *best  = deadline;
+        *which = candidate;
+    }
+}
+
+/* The earliest deadline that stands now, and which one it is. */
+static int64_t next(const ac_dispatcher *d, ac_timeout *which)
+{
+    const ac__times *t    = d->times_;
+    const ac__ext   *x    = d->ext_;
+    int64_t          best = AC_FOREVER;
+
+    *which = AC_IDLE;
+    if ((d->flags_ & AC__CONNECTING) != 0) {
+        if (is_long(d))
+            earlier(&best, which, add(t->since, t->limit[AC_CONNECT]), AC_CONNECT);
+        return best;
+    }
+    if (x != NULL && x->lingers) {
+        earlier(&best, which, add(t->since, limit(d, AC_LINGER)), AC_LINGER);
+        return best;
+    }
+    if ((d->flags_ & AC__CONNECTED) == 0)
+        return best;
+    if (!is_long(d)) {
+        earlier(&best, which, add(t->read, t->idle), AC_IDLE);
+        return best;
+    }
+    earlier(&best, which, add(t->read > t->written ? t->read : t->written, t->idle), AC_IDLE);
+    if ((d->flags_ & (AC__PAUSED | AC__EOF)) == 0)
+        earlier(&best, which, add(t->read, t->limit[AC_READ]), AC_READ);
+    if (x != NULL && x->queued > 0)
+        earlier(&best, which, add(t->written, t->limit[AC_WRITE]), AC_WRITE);
+    return best;
+}
+
+static void expire(ac_dispatcher *d, ac_timeout which)
+{
+    static const char *const names[] = {"connect", "idle", "read", "write", "linger"};
+    ac__ext                 *x       = d->ext_;
+
+    if (which == AC_LINGER) {
+        if (ac__unsent(d)) {
+            d->err_ = -ETIMEDOUT;
+            ac__abort(d);
+        } else {
+            ac_close(d);
+        }
+        return;
+    }
+    if (which == AC_CONNECT) {
+        if (x != NULL && x->connector != NULL) {
+            ac__connector *c = x->connector;
+
+            x->connector = NULL;
+            ac__connector_cancel(c);
+        }
+        ac__connect_failed(d, -ETIMEDOUT);
+        return;
+    }
+    ac__fail_text(d, -ETIMEDOUT, "wait:", names[which]);
+}
+
+/* Starts the timer for the earliest deadline; 0, or -EINVAL: the loop is being freed. */
+static int arm(ac_dispatcher *d)
+{
+    ac__times *t = d->times_;
+    ac_timeout which;
+    int64_t    deadline = next(d, &which);
+
+    if (deadline == AC_FOREVER)
+        return 0; /* a timer that runs already finds that out by itself */
+    if (ac_timer_running(&t->timer) && t->timer.deadline_ <= deadline)
+        return 0;
+    return ac_timer_start(&t->timer, deadline - d->loop->now);
+}
+
+static void fire(ac_timer *timer)
+{
+    ac_dispatcher *d = (ac_dispatcher *)timer->owner_;
+    ac_timeout     which;
+
+    if (next(d, &which) <= d->loop->now)
+        expire(d, which);
+    else
+        (void)arm(d);
+}
+
+/* Times of the form that `which` needs; NULL: out of memory, and nothing has changed. */
+static ac__times *times_for(ac_dispatcher *d, ac_timeout which)
+{
+    const bool       longer = which != AC_IDLE;
+    ac__times *const old    = d->times_;
+    ac__times       *t;
+
+    if (old != NULL && (is_long(d) || !longer))
+        return old;
+    t = ac__calloc(longer ? sizeof *t : offsetof(ac__times, written));
+    if (t == NULL)
+        return NULL;
+    if (d->loop->level == 0)
+        ac_loop_update(d->loop);
+    ac__timer_init(&t->timer, d->loop, fire);
+    t->timer.owner_ = d;
+    t->idle         = old != NULL ? old->idle : UNSET;
+    t->read         = old != NULL ? old->read : d->loop->now;
+    if (longer) {
+        t->written = old != NULL ? old->read : d->loop->now;
+        t->since   = d->loop->now;
+        for (int i = 0; i <= AC_LINGER; i++)
+            t->limit[i] = UNSET;
+    }
+    ac__times_free(d);
+    d->times_ = t;
+    if (longer)
+        d->rare_ |= AC__RARE_TIMES;
+    if (old != NULL)
+        (void)arm(d);
+    return t;
+}
+
+void ac__times_free(ac_dispatcher *d)
+{
+    ac__times *t = d->times_;
+
+    if (t == NULL)
+        return;
+    ac_timer_stop(&t->timer);
+    d->times_ = NULL;
+    d->rare_ &= (uint16_t)~AC__RARE_TIMES;
+    ac__free(t);
+}
+
+void ac__stamp(ac_dispatcher *d, bool write)
+{
+    if (d->loop->level == 0) /* the time of the last turn may be long ago */
+        ac_loop_update(d->loop);
+    if (write && is_long(d))
+        d->times_->written = d->loop->now;
+    else
+        d->times_->read = d->loop->now;
+}
+
+/* The connection stands: times that only bounded the connecting are not kept. */
+static void connected(ac_dispatcher *d)
+{
+    ac__times *t = d->times_;
+
+    if (t == NULL)
+        return;
+    if (t->idle == UNSET && limit(d, AC_READ) == UNSET && limit(d, AC_WRITE) == UNSET
+        && limit(d, AC_LINGER) == UNSET) {
+        ac__times_free(d);
+        return;
+    }
+    t->read = d->loop->now;
+    if (is_long(d))
+        t->written = t->read;
+    (void)arm(d);
+}
+
+void ac__times_begin(ac_dispatcher *d, ac_timeout which, int64_t standard)
+{
+    ac__times *t;
+
+    if (d->loop->level == 0)
+        ac_loop_update(d->loop);
+    if (which == AC_IDLE) {
+        connected(d);
+        return;
+    }
+    if (standard == AC_FOREVER && !is_long(d))
+        return;
+    t = which == AC_LINGER && ac__ext_get(d) == NULL ? NULL : times_for(d, which);
+    if (t == NULL) {
+        if (which == AC_CONNECT)
+            ac__fail(d, -ENOMEM, "connect", NULL);
+        return; /* AC_LINGER: without it there is no lingering, the channel closes */
+    }
+    if (t->limit[which] == UNSET && standard != AC_FOREVER)
+        t->limit[which] = standard;
+    if (which == AC_WRITE)
+        t->written = d->loop->now;
+    else
+        t->since = d->loop->now;
+    if (which == AC_LINGER)
+        d->ext_->lingers = true;
+    (void)arm(d);
+    if (which == AC_LINGER && !ac_timer_running(&t->timer) && t->limit[which] != AC_FOREVER)
+        d->ext_->lingers = false;
+}
+
+void ac__times_resume(ac_dispatcher *d)
+{
+    if (d->times_ == NULL)
+        return;
+    if (d->loop->level == 0)
+        ac_loop_update(d->loop);
+    d->times_->read = d->loop->now;
+    (void)arm(d);
+}
+
+int ac_set_timeout(ac_dispatcher *d, ac_timeout which, int64_t ns)
+{
+    ac__times *t;
+    int        rc;
+
+    if (d == NULL || d->loop == NULL || (unsigned)which > AC_LINGER)
+        return -EINVAL;
+    rc = ac__loop_check(d->loop);
+    if (rc < 0)
+        return rc;
+    if ((d->flags_ & AC__CLOSED) != 0)
+        return -EBADF;
+    if ((d->flags_ & AC__OPEN) != 0)
+        ac__touch(d);
+    t = times_for(d, which);
+    if (t == NULL)
+        return -ENOMEM;
+    *(which == AC_IDLE ? &t->idle : &t->limit[which]) = ns < 0 ? 0 : ns;
+    if (d->loop->level == 0)
+        ac_loop_update(d->loop);
+    if ((which == AC_IDLE || which == AC_READ) && (d->flags_ & AC__CONNECTED) != 0)
+        t->read = d->loop->now;
+    if (which == AC_WRITE)
+        t->written = d->loop->now;
+    return (d->flags_ & AC__OPEN) != 0 ? arm(d) : 0;
+}

@@ -566,7 +566,7 @@ enum { MANY = 2000 };
 static uint64_t run_all(ac_loop *loop, unsigned count)
 {
     struct h_bound bound = h_bound(20000);
-    uint64_t       most  = 0;
+    uint64_t       most  = h_stats(loop).lookups;
 
     while (ended < count) {
         h_turn(loop, &bound, __FILE__, __LINE__);
@@ -583,13 +583,16 @@ static void test_many(void **state)
 
     use_servers(state, peer.text, 100);
     for (unsigned i = 0; i < MANY; i++) {
-        snprintf(name, sizeof name, "n%u.absent.test", i);
+        snprintf(name, sizeof name, "n%u.held.test", i);
         start(*state, &all[i], name);
     }
+    /* Answers that come while others begin would keep the count below the limit. */
+    H_UNTIL(*state, h_stats(*state).lookups >= 100);
+    dns_release(&peer);
     assert_int_equal(run_all(*state, MANY), 100);
     assert_int_equal(h_stats(*state).lookups, 0);
     for (unsigned i = 0; i < MANY; i++) {
-        assert_int_equal(all[i].err[AC__V4], -AC_ENOTFOUND);
+        assert_true(all[i].n[AC__V6] == 1 && all[i].n[AC__V4] == 1);
         finish(&all[i]);
     }
 }

@@ -34,8 +34,8 @@ static void in_child(void)
         ac__source *s    = loop->serving;
 
         loop->batch_end = NULL;
-        if (s != NULL && s->ops->orphaned != NULL)
-            s->ops->orphaned(s);
+        if (s != NULL && s->ops->lengthen != NULL)
+            s->ops->lengthen(s);
     }
     in_parent(); /* the parent holds copies too */
 }

@@ -49,10 +49,16 @@ typedef struct ac__source_ops {
     /* The loop is being freed: close it. */
     void (*end)(ac_loop *loop, ac__source *s);
     /*
-     * The process is a child, forked in the callback of this source: no short cut may be taken for the
-     * rest of it. In a handler of pthread_atfork(). May be NULL.
+     * No short cut may be taken for the rest of the callback of this source: the process is a child,
+     * forked in it (then in a handler of pthread_atfork()), or a turn runs inside it. May be NULL.
      */
-    void (*orphaned)(ac__source *s);
+    void (*lengthen)(ac__source *s);
+    /*
+     * Serves the events from `e` on, which is one of a source of this kind, up to loop->batch_end, which
+     * changes, as far as they are plain AC__READ for sources of this kind in their common case; returns the
+     * first that is not. For the speed alone: none need be served. May be NULL.
+     */
+    const ac__event *(*run)(ac_loop *loop, const ac__event *e);
     /* The process is a child: the source was watched anew. May be NULL. */
     void (*forked)(ac_loop *loop, ac__source *s);
     /* The poller refused the source with `err`. NULL: it is tried again, a little later. */

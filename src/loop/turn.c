@@ -128,9 +128,17 @@ AC__HOT AC__ASIDE static bool dispatch(ac_loop *loop, const ac__event *e, const 
             broken |= stale(loop, e);
             continue;
         }
-        if (bits != AC__READ)
-            bits = meaning(loop, bits);
         s = w->source;
+        if (bits != AC__READ) {
+            bits = meaning(loop, bits);
+        } else if (s->ops->run != NULL) {
+            const ac__event *next = s->ops->run(loop, e);
+
+            if (next != e) {
+                e = next - 1;
+                continue;
+            }
+        }
         bits |= s->ready;
         s->ready = (uint8_t)bits;
         if (ac__linked(&s->work))
@@ -289,6 +297,8 @@ int ac__turn_nested(ac_loop *loop, int64_t timeout)
 
     if (rc < 0)
         return rc;
+    if (loop->serving != NULL && loop->serving->ops->lengthen != NULL)
+        loop->serving->ops->lengthen(loop->serving);
     view       = loop->view; /* the callback around this one may be reading it */
     loop->view = NULL;
     loop->level++;

@@ -20,7 +20,7 @@ enum { AC__MAGIC = 0x6173, AC__MAGIC_DEAD = 0x6465 };
 enum {
     AC__OPEN        = 1u << 0, /* joined the loop, and not closed */
     AC__CLOSED      = 1u << 1, /* ac_close() has been; finalize is owed or done */
-    AC__HEAP        = 1u << 2, /* made by ac_new() */
+    AC__EXTRAS      = 1u << 2, /* it has, or had, rare parts or times */
     AC__CONNECTING  = 1u << 3, /* from the connect verb to handle_connect */
     AC__CONNECTED   = 1u << 4, /* the connection stands */
     AC__LISTENING   = 1u << 5,
@@ -41,7 +41,7 @@ enum {
     AC__SHUT_WANT   = 1u << 20, /* FIN once the queue is sent */
     AC__SHUT        = 1u << 21, /* our side is shut */
     AC__GOODBYE     = 1u << 22, /* ac_close_when_sent() */
-    AC__QUICK       = 1u << 23, /* the kernel's sockets, in a loop that does not debug */
+    AC__QUICK       = 1u << 23, /* a reader; the kernel's sockets, in a loop that does not debug */
     AC__SERVING     = 1u << 24, /* in the callback of a short serve, see serve.c */
     AC__LATER       = 1u << 25, /* err_ of a write is to be told, once the input has been read */
     AC__TOOK        = 1u << 26, /* this callback read, accepted, wrote, closed */
@@ -58,7 +58,8 @@ enum {
 enum {
     AC__RARE_UNREF  = 1, /* does not keep ac_run() */
     AC__RARE_SHARED = 2, /* other descriptors may stand for the same file */
-    AC__RARE_TIMES  = 4  /* its times have the long form */
+    AC__RARE_TIMES  = 4, /* its times have the long form */
+    AC__RARE_HEAP   = 8  /* made by ac_new() */
 };
 
 /* A connected stream socket, and what makes a channel anything else than just that. */
@@ -227,14 +228,17 @@ void ac__channel_update(ac_loop *loop, ac__source *s);
 void ac__channel_serve(ac_loop *loop, ac__source *s, unsigned due);
 void ac__channel_reap(ac_loop *loop, ac__source *s);
 void ac__channel_end(ac_loop *loop, ac__source *s);
-void ac__channel_orphaned(ac__source *s);
-void ac__channel_refused(ac_loop *loop, ac__source *s, int err);
+void ac__channel_lengthen(ac__source *s);
+/* As `run` of a source, for connected stream sockets. */
+const ac__event *ac__channel_run(ac_loop *loop, const ac__event *e);
+void             ac__channel_refused(ac_loop *loop, ac__source *s, int err);
 /* The connection stands: state, stamps, and handle_connect. Only from the loop. */
 void ac__established(ac_dispatcher *d);
 #define AC__CHANNEL_OPS                                                                            \
     {                                                                                              \
         .update = ac__channel_update, .serve = ac__channel_serve, .reap = ac__channel_reap,        \
-        .end = ac__channel_end, .orphaned = ac__channel_orphaned, .refused = ac__channel_refused   \
+        .end = ac__channel_end, .lengthen = ac__channel_lengthen, .refused = ac__channel_refused,  \
+        .run = ac__channel_run                                                                     \
     }
 
 /* --- stream.c ----------------------------------------------------------------------------- */

@@ -152,6 +152,7 @@ static ac__times *times_for(ac_dispatcher *d, ac_timeout which)
     }
     ac__times_free(d);
     d->times_ = t;
+    d->flags_ |= AC__EXTRAS;
     if (longer)
         d->rare_ |= AC__RARE_TIMES;
     if (old != NULL)

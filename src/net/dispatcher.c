@@ -29,7 +29,7 @@ int ac_init_(ac_dispatcher *d, ac_loop *loop, const ac_class *cls, size_t size, 
     d->loop = loop;
     if (cls->readable != NULL || cls->writable != NULL)
         d->flags_ |= AC__ASKS;
-    if (loop->sys == &ac__sys_posix && !loop->debug)
+    if (loop->sys == &ac__sys_posix && !loop->debug && cls->handle_read != NULL)
         d->flags_ |= AC__QUICK;
     return 0;
 }
@@ -44,7 +44,7 @@ void *ac_new_(ac_loop *loop, const ac_class *cls, size_t len, size_t size, unsig
         ac__free(d);
         return NULL;
     }
-    d->flags_ |= AC__HEAP;
+    d->rare_ |= AC__RARE_HEAP;
     return d;
 }
 
@@ -105,6 +105,7 @@ ac__ext *ac__ext_get(ac_dispatcher *d)
     x->oob     = -1;
     x->restore = -1;
     d->ext_    = x;
+    d->flags_ |= AC__EXTRAS;
     return x;
 }
 
@@ -240,7 +241,7 @@ void ac_close(ac_dispatcher *d)
 
     if (d == NULL || d->loop == NULL || (d->flags_ & AC__CLOSED) != 0)
         return;
-    if ((d->flags_ & (AC__OPEN | AC__HEAP)) == 0) {
+    if ((d->flags_ & AC__OPEN) == 0 && (d->rare_ & AC__RARE_HEAP) == 0) {
         ac__times_free(d); /* the caller's storage, never opened: no call is owed */
         ext_free(d);
         return;
@@ -290,7 +291,7 @@ void ac__channel_reap(ac_loop *loop, ac__source *s)
     ac_dispatcher *d              = ac__channel(s);
     ac__ext       *x              = d->ext_;
     void (*last)(ac_dispatcher *) = d->cls->finalize;
-    bool heap                     = (d->flags_ & AC__HEAP) != 0;
+    bool heap                     = (d->rare_ & AC__RARE_HEAP) != 0;
 
     if (loop->debug)
         check_storage(d);

@@ -241,8 +241,6 @@ AC__ASIDE static ssize_t view_any(ac_dispatcher *d, const void **data)
     return rc;
 }
 
-enum { PLAIN_READ = AC__READ | AC__RDHUP | AC__HUP | AC__PRI };
-
 /*
  * Whether this is the first read of a plain stream in its own short serve, with data reported and
  * nothing else: then a short read is all, and nothing has to be checked or counted: ac__budget() takes
@@ -250,26 +248,23 @@ enum { PLAIN_READ = AC__READ | AC__RDHUP | AC__HUP | AC__PRI };
  */
 static inline bool reads_first(const ac_dispatcher *d)
 {
-    return d != NULL
-           && (d->flags_ & (AC__PLAIN | AC__ODD | AC__SERVING)) == (AC__PLAIN | AC__SERVING)
-           && (d->source_.ready & PLAIN_READ) == AC__READ && d->ext_ == NULL;
+    return d != NULL && (d->flags_ & (AC__ODD | AC__SERVING)) == AC__SERVING
+           && (d->source_.ready & AC__READ) != 0;
 }
 
-/* The results of the first read that are no short read. */
-AC__ASIDE static ssize_t first_read(ac_dispatcher *d, void *buf, size_t len, ssize_t n)
+/* The results of the first read that are no short read. The reads behind it go by the share. */
+AC__ASIDE static ssize_t first_read(ac_dispatcher *d, size_t len, ssize_t n)
 {
     int err = errno;
 
-    if (buf == NULL)
-        return -EINVAL; /* what the kernel has said too */
-    if (n < 0 && err == EINTR)
-        return read_any(d, buf, len);
+    d->flags_ &= ~(uint32_t)AC__SERVING;
+    if (n < 0 && err == EFAULT)
+        return -EINVAL;
+    if (n < 0 && err == EINTR) {
+        d->flags_ |= AC__TOOK;
+        return -EAGAIN; /* the data is there as before, and is told of again */
+    }
     return ac__read_result(d, len, n < 0 ? -err : n);
-}
-
-AC__ASIDE static ssize_t first_view(ac_dispatcher *d, ssize_t n)
-{
-    return first_read(d, d->loop->view, AC__VIEW, n);
 }
 
 AC__HOT ssize_t ac_recv(ac_dispatcher *d, void *buf, size_t len)
@@ -279,8 +274,8 @@ AC__HOT ssize_t ac_recv(ac_dispatcher *d, void *buf, size_t len)
     if (!reads_first(d) || len - 1 >= AC__FIRST)
         return recv_any(d, buf, len);
     n = recv(d->source_.fd, buf, len, 0);
-    if ((size_t)n - 1 >= len - 1)
-        return first_read(d, buf, len, n);
+    if (n <= 0 || (size_t)n >= len)
+        return first_read(d, len, n);
     d->source_.ready &= (uint8_t)~AC__READ;
     return n;
 }
@@ -295,7 +290,7 @@ AC__HOT ssize_t ac_read(ac_dispatcher *d, const void **data)
     *data = view;
     n     = recv(d->source_.fd, view, AC__VIEW, 0);
     if ((size_t)n - 1 >= AC__VIEW - 1)
-        return first_view(d, n);
+        return first_read(d, AC__VIEW, n);
     d->source_.ready &= (uint8_t)~AC__READ;
     return n;
 }

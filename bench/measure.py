@@ -16,6 +16,7 @@ CALLGRIND = ["valgrind", "--fair-sched=try", "--tool=callgrind", "--callgrind-ou
 LIMIT = 400  # seconds that one program may take
 PAIRS = 31   # of slices, for each ratio
 FEWEST = 3   # pairs where it is to be quick
+AGAIN = 4    # pairs, after which the servers are started anew
 
 # What is measured: its name in the tables, its program, the way in which that uses its library, and
 # the backend (of asyncore's). The first row of a table is what the others are compared with.
@@ -198,14 +199,17 @@ class Bench:
 
     # --- pairs ------------------------------------------------------------------------------
 
-    def alternate(self, rows, sample, pairs=None):
+    def alternate(self, rows, sample, anew=None):
         """Takes samples of all rows, each next to one of the first: A B, then B A, and so on.
 
-        sample(i) is the cost of row i. Returns the median of each, and the ratio to the first."""
+        sample(i) is the cost of row i; before the first of some pairs, anew() starts what is sampled.
+        Returns the median of each, and the ratio to the first."""
         samples = [[] for _ in rows]
-        for done in range(pairs or self.pairs):
+        for done in range(self.pairs):
             if self.out_of_time(done):
                 break
+            if anew is not None and (done == 0 or (done % AGAIN == 0 and not self.quick)):
+                anew()
             for i in range(1, len(rows)):
                 if (done + i) % 2 == 0:
                     base = sample(0)

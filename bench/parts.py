@@ -59,36 +59,6 @@ def few(b, rows):
     return [row for row in rows if row in counted or row.program == "libev"]
 
 
-def show(r):
-    return f"{r['median']:.3f} [{r['low']:.3f}, {r['high']:.3f}]"
-
-
-def number(value, digits=0):
-    return "" if value is None else f"{value:,.{digits}f}"
-
-
-def counts_of(rows, job):
-    """Instructions and system calls of each row: job(tool, row) is a call that counts."""
-    values = in_parallel([job(tool, row) for row in rows for tool in ("instructions", "calls")])
-    return {row: values[2 * i:2 * i + 2] for i, row in enumerate(rows)}
-
-
-def exact(b, rows):
-    """The rows that are counted: all; where it is to be quick the first, and the last of ours."""
-    if not b.quick:
-        return rows
-    if b.late():
-        return []
-    ours = [row for row in rows if row.program == "asyncore" and row.backend == b.backends[0]]
-    return [rows[0], *ours[-1:]]
-
-
-def few(b, rows):
-    """Where it is to be quick, the rows of a lesser case: those that are counted, and libev."""
-    return [row for row in rows if row in exact(b, rows) or row.program == "libev"] \
-        if b.quick and not b.late() else rows[:2] if b.quick else rows
-
-
 def case(b, part, name, title, rows, counts, samples, unit="us", per=1000.0):
     """A table of counts, if there are any, and of CPU times, one row each; keeps the figures too."""
     lines = []
@@ -102,29 +72,39 @@ def case(b, part, name, title, rows, counts, samples, unit="us", per=1000.0):
 
 
 def served(b, part, name, title, rows, role, load, slice_, runs, units=1, count=True, **how):
-    """A case of servers, which all stand while their slices alternate."""
+    """A case of servers, which all stand while their slices alternate, and are started anew between."""
     counts = {}
     if count:
         counts = counts_of(exact(b, rows), lambda tool, row: (b.count_served, tool, row, role, load,
                                                               runs))
         counts = {row: [v / units for v in pair] for row, pair in counts.items()}
     peers = []
+
+    def end():
+        while peers:
+            peers.pop().end()
+
+    def anew():
+        """Where its memory happens to lie makes a server some per cent slower or faster."""
+        end()
+        for row in rows:
+            peers.append(Peer(b, row, role, load))
+            peers[-1].slice(slice_)
+
     try:
-        peers = [Peer(b, row, role, load) for row in rows]
-        for peer in peers:
-            peer.slice(slice_)
-        samples = b.alternate(rows, lambda i: peers[i].slice(slice_) / (slice_ * units))
+        samples = b.alternate(rows, lambda i: peers[i].slice(slice_) / (slice_ * units), anew)
     finally:
-        for peer in peers:
-            peer.end()
+        end()
     case(b, part, name, title, rows, counts, samples, **how)
 
 
-def ran(b, part, name, title, rows, args, figure, n, runs, units=1, count=True, pin=True, **how):
+def ran(b, part, name, title, rows, args, figure, n, runs, units=1, count=True, pin=True,
+        uncounted=(), **how):
     """A case of programs that make their own work: args(n), and the figure that they print."""
     counts = {}
     if count:
-        counts = counts_of(exact(b, rows), lambda tool, row: (b.count_run, tool, row, args, runs))
+        counted = [row for row in exact(b, rows) if row.backend not in uncounted]
+        counts = counts_of(counted, lambda tool, row: (b.count_run, tool, row, args, runs))
         counts = {row: [v / units for v in pair] for row, pair in counts.items()}
     samples = b.alternate(rows, lambda i: b.run(rows[i], *args(n), pin=pin)[figure])
     case(b, part, name, title, rows, counts, samples, **how)
@@ -325,6 +305,8 @@ def bulk(b):
 
 def post(b):
     """Work posted by another thread."""
+    # Valgrind runs one thread at a time, and does not let another run during a wait for a ring: there
+    # the poster would never come to post.
     rows = [row if row.mode != "event" else row._replace(mode="threads") for row in loops(b)]
     for i, (burst, n, runs) in enumerate(((100, 2000, (100, 600)), (1, 3000, (200, 1200)))):
         b.share_case(2 - i)
@@ -333,7 +315,7 @@ def post(b):
         name = "in bursts of 100" if burst > 1 else "one at a time"
         ran(b, "post", str(burst), f"Work from another thread, {name}; for each, both threads", rows,
             lambda m, k=burst: ["post", m, k], "post", n, runs, units=burst,
-            count=not b.quick, pin=False, unit="ns", per=1.0)
+            count=not b.quick, pin=False, uncounted=["io_uring"], unit="ns", per=1.0)
     lines = []
     for row in rows:
         waits = [b.run(row, "post", 500 if b.quick else 3000, 1, pin=False)["burst"]

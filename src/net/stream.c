@@ -252,12 +252,13 @@ static inline bool reads_first(const ac_dispatcher *d)
            && (d->source_.ready & AC__READ) != 0;
 }
 
-/* The results of the first read that are no short read. The reads behind it go by the share. */
+/* The results of the first read that are no short read. */
 AC__ASIDE static ssize_t first_read(ac_dispatcher *d, size_t len, ssize_t n)
 {
     int err = errno;
 
-    d->flags_ &= ~(uint32_t)AC__SERVING;
+    if (n > 0)
+        d->flags_ &= ~(uint32_t)AC__SERVING; /* the reads behind it go by the share */
     if (n < 0 && err == EFAULT)
         return -EINVAL;
     if (n < 0 && err == EINTR) {

@@ -486,14 +486,19 @@ static unsigned bits_of(struct set *set, int fd, struct entry *e, uint32_t told)
     return bits;
 }
 
-/* Whether polls of this file end as soon as they begin, since nobody ever has to wait for it. */
+/*
+ * Whether polls of this file end as soon as they begin, since nobody ever has to wait for it. Of a
+ * device it takes three in a row to tell, since a full completion queue ends polls too.
+ */
 static bool never_waits(int fd, struct entry *e)
 {
     struct stat st;
 
-    if (fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode))
+    if (fstat(fd, &st) < 0)
         return false;
-    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || ++e->finals == 3;
+    if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+        return ++e->finals == 3;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
 /* The last completion of a poll that is still wanted: what its owner is to be told. */

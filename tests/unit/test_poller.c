@@ -9,8 +9,10 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -496,6 +498,82 @@ static void full_batches_are_fair(void **state)
     }
 }
 
+/*
+ * More is ready at once than any backend can have in hand (io_uring: 4,096 completions; its polls end
+ * then), several times over, of a kind of file that is no socket: all is reported, and later too.
+ */
+static void more_than_fits(void **state)
+{
+    enum { N = 5000, ROUNDS = 5 };
+    static int    fd[N];
+    struct rlimit limit, was;
+
+    (void)state;
+    if (h_is("select"))
+        skip();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    limit          = was;
+    limit.rlim_cur = N + 100;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        skip();
+    for (uint32_t i = 0; i < N; i++) {
+        fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        assert_true(fd[i] >= 0);
+        want(fd[i], i, 0, AC__READ);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        int left = N;
+
+        for (int i = 0; i < N; i++)
+            assert_int_equal(eventfd_write(fd[i], 1), 0);
+        while (left > 0) {
+            int n = wait_ms(2000);
+
+            assert_true(n > 0);
+            for (int i = 0; i < n; i++) {
+                eventfd_t count;
+
+                assert_int_equal(events[i].fd, fd[events[i].gen]);
+                left -= eventfd_read(events[i].fd, &count) == 0;
+            }
+        }
+    }
+    for (int i = 0; i < N; i++) {
+        pc->forget(poller, fd[i], AC__READ, false);
+        close(fd[i]);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+}
+
+static void *wait_elsewhere(void *fd)
+{
+    assert_int_equal(one_event(*(int *)fd, 7, 2000), AC__READ);
+    drain(*(int *)fd);
+    return NULL;
+}
+
+/* A loop may be made in one thread, run in another, and come back. */
+static void waited_for_by_several_threads(void **state)
+{
+    int fd[2];
+
+    (void)state;
+    pair(fd);
+    want(fd[0], 7, 0, AC__READ);
+    for (int round = 0; round < 3; round++) {
+        pthread_t thread;
+
+        assert_int_equal(pthread_create(&thread, NULL, wait_elsewhere, &fd[0]), 0);
+        h_put(fd[1], "x", 1);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        h_put(fd[1], "y", 1);
+        assert_int_equal(one_event(fd[0], 7, 2000), AC__READ);
+        drain(fd[0]);
+    }
+    pc->forget(poller, fd[0], AC__READ, false);
+    close_pair(fd);
+}
+
 /* A long random sequence of changes, with a plain table as the oracle. */
 static void random_changes(void **state)
 {
@@ -904,6 +982,8 @@ int main(void)
         TEST(regular_file),
         TEST(closed_behind_the_back),
         TEST(full_batches_are_fair),
+        TEST(more_than_fits),
+        TEST(waited_for_by_several_threads),
         TEST(random_changes),
         TEST(high_numbers),
         TEST(waits_are_never_early),

@@ -101,6 +101,8 @@ struct ac_loop {
     ac__source             *serving; /* the source that is being served now */
     bool                    verbose, debug, freeing, dead;
     bool                    starved; /* a source waits for the poller to have room */
+    bool                    running; /* the turn is one of ac_run() */
+    bool                    skipped; /* the last turn did without a wait */
     int                     fork_gen;
     int                     fine_gen; /* as fork_gen; -1: every verb is to check more than that */
     pthread_t               thread;   /* debug: the owner; set by the first turn */

@@ -195,17 +195,31 @@ static void reap(ac_loop *loop)
     }
 }
 
+/*
+ * Whether this turn does without a wait: some are served anyway, and the turn before has asked. So a
+ * handler that leaves something unread costs no wait for the rest; in ac_run() alone, where no caller
+ * counts on a turn to see what has come.
+ */
+static inline bool skips(const ac_loop *loop)
+{
+    return !ac__list_empty(&loop->work) && loop->running && !loop->skipped && loop->level == 1
+           && !loop->starved;
+}
+
 static int turn(ac_loop *loop, int64_t timeout)
 {
     ac__event events[AC__BATCH] __attribute__((uninitialized)); /* filled by the wait */
     ac__link  batch;
     uint64_t  before = loop->stats.callbacks;
     uint64_t  run;
-    int       n;
+    int       n = 0;
 
     prepare(loop);
-    n = loop->pc->wait(loop->poller, wait_for(loop, timeout), events, AC__BATCH);
-    loop->stats.poller_waits++;
+    loop->skipped = skips(loop);
+    if (!loop->skipped) {
+        n = loop->pc->wait(loop->poller, wait_for(loop, timeout), events, AC__BATCH);
+        loop->stats.poller_waits++;
+    }
     if (n < 0 && n != -EINTR)
         return n;
     if (++loop->turn == 0)
@@ -343,8 +357,11 @@ int ac_run(ac_loop *loop)
             break;
         }
         rc = enter(loop);
-        if (rc == 0)
-            rc = outer_turn(loop, AC_FOREVER);
+        if (rc < 0)
+            break;
+        loop->running = true;
+        rc            = outer_turn(loop, AC_FOREVER);
+        loop->running = false;
     }
     settle(loop);
     return rc;

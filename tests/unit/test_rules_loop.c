@@ -536,6 +536,33 @@ static void handler_that_reads_one_byte(void **state)
     close(fd);
 }
 
+static void take_one_of_ten(struct probe *p)
+{
+    take_one(p);
+    if (p->in_len == 10)
+        ac_stop(p->base.loop);
+}
+
+/* What is left unread is served without a wait in every other turn, but no more than that. */
+static void leftovers_share_waits(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, M_READ | M_CLOSE);
+    int           fd   = h_pair(loop, p);
+    ac_stats      before, after;
+
+    h_idle(loop, AC_MILLISECOND);
+    p->on[S_READ] = take_one_of_ten;
+    h_put(fd, "0123456789", 10);
+    before = h_stats(loop);
+    assert_int_equal(ac_run(loop), 1);
+    after = h_stats(loop);
+    assert_in_range(after.turns - before.turns, 10, 12);
+    assert_in_range(after.poller_waits - before.poller_waits, 5, 6);
+    ac_close(&p->base);
+    close(fd);
+}
+
 /* A read that finds nothing is no stall either, and 16 empty reports in a row must not pause. */
 static void stall_counts_runs_only(void **state)
 {
@@ -905,6 +932,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(handler_that_does_not_read),
     H_TEST(any_call_ends_a_stall),
     H_TEST(handler_that_reads_one_byte),
+    H_TEST(leftovers_share_waits),
     H_TEST(stall_counts_runs_only),
     H_TEST(readable_says_no),
     H_TEST(writable_says_no),

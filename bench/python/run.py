@@ -146,7 +146,7 @@ data = bytes(64 << 20)
 began = time.perf_counter()
 sender = Sender(ours)
 sender.send(data)
-asyncore.loop(0, True)
+asyncore.loop(30, True)
 os.wait()
 print(time.perf_counter() - began, time.process_time())
 '''

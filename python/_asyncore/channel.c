@@ -4,13 +4,23 @@
  * handle_read_event() and handle_write_event() that they call. Each call of a channel's method goes by
  * attribute lookup.
  */
-#include "state.h"
+#include "shape.h"
 
 #include <poll.h>
 
-int attribute_true(PyObject *object, PyObject *name)
+PyObject *get_attribute(PyObject *object, enum at at)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    const struct shape *s     = shape_of(Py_TYPE(object));
+    PyObject           *value = NULL;
+
+    if (s != NULL)
+        value = shape_value(&s->attributes[at], object, at_name(at));
+    return value == NULL ? PyObject_GetAttr(object, at_name(at)) : Py_NewRef(value);
+}
+
+int attribute_true(PyObject *object, enum at at)
+{
+    PyObject *value = get_attribute(object, at);
     int       truth;
 
     if (value == NULL)
@@ -20,9 +30,24 @@ int attribute_true(PyObject *object, PyObject *name)
     return truth;
 }
 
-int call_method(PyObject *object, PyObject *name)
+PyObject *call_attribute(PyObject *object, enum at at)
 {
-    PyObject *result = PyObject_CallMethodNoArgs(object, name);
+    const struct shape     *s = shape_of(Py_TYPE(object));
+    const struct attribute *a = s == NULL ? NULL : &s->attributes[at];
+    PyObject               *args[2] = {NULL, object}, *function, *result;
+
+    if (a == NULL || a->kind != KIND_METHOD
+        || shape_instance_value(a, object, at_name(at)) != NULL)
+        return PyObject_CallMethodNoArgs(object, at_name(at));
+    function = Py_NewRef(a->value);
+    result   = PyObject_Vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    Py_DECREF(function);
+    return result;
+}
+
+int call_method(PyObject *object, enum at at)
+{
+    PyObject *result = call_attribute(object, at);
 
     if (result == NULL)
         return -1;
@@ -58,24 +83,24 @@ static void drop_exception(PyObject *caught[3])
     Py_XDECREF(caught[2]);
 }
 
-static int call_while(PyObject *caught[3], PyObject *object, PyObject *name)
+static int call_while(PyObject *caught[3], PyObject *object, enum at at)
 {
     PyObject *saved[3];
     int       rc;
 
     set_handled(caught, saved);
-    rc = call_method(object, name);
+    rc = call_method(object, at);
     PyErr_SetExcInfo(saved[0], saved[1], saved[2]);
     return rc;
 }
 
-int call_handling(PyObject *object, PyObject *name)
+int call_handling(PyObject *object, enum at at)
 {
     PyObject *caught[3];
     int       rc;
 
     catch_exception(caught);
-    rc = call_while(caught, object, name);
+    rc = call_while(caught, object, at);
     drop_exception(caught);
     return rc;
 }
@@ -137,7 +162,7 @@ static int told_badly(struct state *st, PyObject *channel, enum site site, bool 
         return -1;
     }
     if (rc == 0)
-        rc = call_while(caught, channel, kind == 1 ? names.handle_close : names.handle_error);
+        rc = call_while(caught, channel, kind == 1 ? AT_handle_close : AT_handle_error);
     if (rc < 0)
         trace(st, site);
     drop_exception(caught);
@@ -148,21 +173,21 @@ static int told_badly(struct state *st, PyObject *channel, enum site site, bool 
 
 int channel_read(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, names.handle_read_event) == 0)
+    if (call_method(channel, AT_handle_read_event) == 0)
         return 0;
     return told_badly(st, channel, SITE_READ, false);
 }
 
 int channel_write(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, names.handle_write_event) == 0)
+    if (call_method(channel, AT_handle_write_event) == 0)
         return 0;
     return told_badly(st, channel, SITE_WRITE, false);
 }
 
 int channel_exception(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, names.handle_expt_event) == 0)
+    if (call_method(channel, AT_handle_expt_event) == 0)
         return 0;
     return told_badly(st, channel, SITE_EXCEPTION, false);
 }
@@ -173,18 +198,18 @@ int channel_readwrite(struct state *st, PyObject *channel, int flags)
     int       rc   = 0;
 
     if (flags & POLLIN)
-        rc = call_method(channel, names.handle_read_event);
+        rc = call_method(channel, AT_handle_read_event);
     if (rc == 0 && (flags & POLLOUT)) {
         site = SITE_READWRITE_OUT;
-        rc   = call_method(channel, names.handle_write_event);
+        rc   = call_method(channel, AT_handle_write_event);
     }
     if (rc == 0 && (flags & POLLPRI)) {
         site = SITE_READWRITE_PRI;
-        rc   = call_method(channel, names.handle_expt_event);
+        rc   = call_method(channel, AT_handle_expt_event);
     }
     if (rc == 0 && (flags & (POLLHUP | POLLERR | POLLNVAL))) {
         site = SITE_READWRITE_HUP;
-        rc   = call_method(channel, names.handle_close);
+        rc   = call_method(channel, AT_handle_close);
     }
     return rc == 0 ? 0 : told_badly(st, channel, site, true);
 }
@@ -225,10 +250,10 @@ PyObject *do_readwrite(struct state *st, PyObject *const *args, Py_ssize_t n)
 /* The connect event of a channel that is not connected, if it is connecting: 0 or -1. */
 static int connect_event(PyObject *channel)
 {
-    int rc = attribute_true(channel, names.connecting);
+    int rc = attribute_true(channel, AT_connecting);
 
     if (rc > 0)
-        rc = call_method(channel, names.handle_connect_event);
+        rc = call_method(channel, AT_handle_connect_event);
     return rc;
 }
 
@@ -241,17 +266,17 @@ PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize
     if (n != 1)
         return not_mine;
     channel = args[0];
-    rc      = attribute_true(channel, names.accepting);
+    rc      = attribute_true(channel, AT_accepting);
     if (rc > 0) {
-        rc = call_method(channel, names.handle_accept);
+        rc = call_method(channel, AT_handle_accept);
     } else if (rc == 0) {
         site = SITE_READ_CONNECT;
-        rc   = attribute_true(channel, names.connected);
+        rc   = attribute_true(channel, AT_connected);
         if (rc == 0)
             rc = connect_event(channel);
         if (rc >= 0) {
             site = SITE_READ_READ;
-            rc   = call_method(channel, names.handle_read);
+            rc   = call_method(channel, AT_handle_read);
         }
     }
     if (rc < 0)
@@ -268,16 +293,16 @@ PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssiz
     if (n != 1)
         return not_mine;
     channel = args[0];
-    rc      = attribute_true(channel, names.accepting);
+    rc      = attribute_true(channel, AT_accepting);
     if (rc > 0)
         return Py_NewRef(Py_None);
     if (rc == 0)
-        rc = attribute_true(channel, names.connected);
+        rc = attribute_true(channel, AT_connected);
     if (rc == 0)
         rc = connect_event(channel);
     if (rc >= 0) {
         site = SITE_WRITE_WRITE;
-        rc   = call_method(channel, names.handle_write);
+        rc   = call_method(channel, AT_handle_write);
     }
     if (rc < 0)
         trace(st, site);

@@ -146,7 +146,7 @@ static int disconnected(struct state *st, PyObject *channel, enum site site)
     PyErr_Restore(type, value, traceback);
     if (kind != 1)
         return -1;
-    if (call_handling(channel, names.handle_close) < 0) {
+    if (call_handling(channel, AT_handle_close) < 0) {
         trace(st, site);
         return -1;
     }
@@ -163,7 +163,7 @@ static int failed(struct state *st, PyObject *channel, enum site call, enum site
 /* The socket of a channel if it can be used here; the reference is the caller's. */
 static PyObject *usable_socket(PyObject *channel, struct real_socket *real)
 {
-    PyObject *socket = PyObject_GetAttr(channel, names.socket);
+    PyObject *socket = get_attribute(channel, AT_socket);
 
     if (socket != NULL && io_socket(socket, real) && real->nonblocking && real->fd >= 0)
         return socket;
@@ -206,12 +206,26 @@ PyObject *do_recv(struct state *st, PyObject *const *args, Py_ssize_t n)
         errno = error;
         if (failed(st, args[0], SITE_RECV_RECV, SITE_RECV_CLOSE) < 0)
             return NULL;
-    } else if (call_method(args[0], names.handle_close) < 0) {
+    } else if (call_method(args[0], AT_handle_close) < 0) {
         trace(st, SITE_RECV_CLOSE);
         if (disconnected(st, args[0], SITE_RECV_CLOSE) < 0)
             return NULL;
     }
     return PyBytes_FromStringAndSize(NULL, 0);
+}
+
+/* send(), without the GIL where it takes long; errno is its own. */
+static ssize_t give(int fd, const void *data, Py_ssize_t size)
+{
+    ssize_t sent;
+    int     error;
+
+    if (size <= SCRATCH)
+        return send(fd, data, (size_t)size, MSG_DONTWAIT);
+    Py_BEGIN_ALLOW_THREADS sent = send(fd, data, (size_t)size, MSG_DONTWAIT);
+    error                       = errno;
+    Py_END_ALLOW_THREADS errno = error;
+    return sent;
 }
 
 PyObject *do_send(struct state *st, PyObject *const *args, Py_ssize_t n)
@@ -227,19 +241,19 @@ PyObject *do_send(struct state *st, PyObject *const *args, Py_ssize_t n)
     socket = usable_socket(args[0], &real);
     if (socket == NULL)
         return not_mine;
-    if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE) < 0) {
-        Py_DECREF(socket);
-        return NULL;
-    }
-    if (view.len > SCRATCH) {
-        Py_BEGIN_ALLOW_THREADS sent = send(real.fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
-        error                       = errno;
-        Py_END_ALLOW_THREADS
-    } else {
-        sent  = send(real.fd, view.buf, (size_t)view.len, MSG_DONTWAIT);
+    if (PyBytes_CheckExact(args[1])) {
+        sent  = give(real.fd, PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]));
         error = errno;
+    } else {
+        /* Nobody may change its size meanwhile. */
+        if (PyObject_GetBuffer(args[1], &view, PyBUF_SIMPLE) < 0) {
+            Py_DECREF(socket);
+            return NULL;
+        }
+        sent  = give(real.fd, view.buf, view.len);
+        error = errno;
+        PyBuffer_Release(&view);
     }
-    PyBuffer_Release(&view);
     Py_DECREF(socket);
     if (sent < 0) {
         if (error == EINTR)

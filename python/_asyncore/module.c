@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The module `_asyncore`, and what install() does to the module asyncore. */
-#include "state.h"
+#include "shape.h"
 
 #include <string.h>
 
@@ -293,7 +293,8 @@ static int names_ready(void)
 
 static int module_exec(PyObject *module)
 {
-    if (names_ready() < 0 || method_type_ready(module) < 0 || io_ready() < 0 || tables_ready() < 0)
+    if (names_ready() < 0 || method_type_ready(module) < 0 || io_ready() < 0 || tables_ready() < 0
+        || predicates_ready() < 0)
         return -1;
     if (state_type == NULL)
         state_type = (PyTypeObject *)(void *)PyType_FromSpec(&state_spec);

@@ -7,6 +7,7 @@
  * By select() or by poll() is a difference in what is asked for, how an answer is read, and whom it is
  * told to first. The system call is poll() in both.
  */
+#include "shape.h"
 #include "table.h"
 
 #include <errno.h>
@@ -27,69 +28,6 @@ int64_t monotonic(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-/* --- asking ----------------------------------------------------------------------------------- */
-
-short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting)
-{
-    short want = 0;
-
-    if (readable)
-        want |= POLLIN | POLLPRI;
-    if (writable && !accepting)
-        want |= POLLOUT;
-    if (p->by_select && (readable || writable))
-        want |= POLLPRI;
-    return want;
-}
-
-int pass_ask(const struct pass *p, PyObject *channel, short *want)
-{
-    PyObject *answer   = PyObject_CallMethodNoArgs(channel, names.readable);
-    int       readable = -1, writable = -1, accepting = 0;
-
-    if (p->by_select) {
-        /* The truth of both answers is looked at after both were given. */
-        PyObject *second =
-            answer == NULL ? NULL : PyObject_CallMethodNoArgs(channel, names.writable);
-
-        if (answer != NULL && second == NULL) {
-            trace(p->st, SITE_SELECT_WRITABLE);
-            Py_DECREF(answer);
-            return -1;
-        }
-        if (answer != NULL)
-            readable = PyObject_IsTrue(answer);
-        if (readable >= 0)
-            writable = PyObject_IsTrue(second);
-        Py_XDECREF(second);
-        Py_XDECREF(answer);
-    } else {
-        if (answer != NULL) {
-            readable = PyObject_IsTrue(answer);
-            Py_DECREF(answer);
-        }
-        if (readable >= 0) {
-            answer = PyObject_CallMethodNoArgs(channel, names.writable);
-            if (answer != NULL) {
-                writable = PyObject_IsTrue(answer);
-                Py_DECREF(answer);
-            }
-        }
-    }
-    if (readable < 0) {
-        trace(p->st, PASS_SITE(p, READABLE));
-        return -1;
-    }
-    if (writable > 0)
-        accepting = attribute_true(channel, names.accepting);
-    if (writable < 0 || accepting < 0) {
-        trace(p->st, PASS_SITE(p, WRITABLE));
-        return -1;
-    }
-    *want = pass_wants(p, readable, writable, accepting);
-    return 0;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -328,8 +266,9 @@ static bool take_map(const struct pass *p, struct simple *s)
 
 static int ask_all(const struct pass *p, struct simple *s)
 {
-    size_t k  = 0;
-    int    rc = 0;
+    struct asker asker = {.st = p->st};
+    size_t       k     = 0;
+    int          rc    = 0;
 
     for (size_t i = 0; i < s->n; i++) {
         PyObject *channel = s->items[i].channel;
@@ -337,7 +276,7 @@ static int ask_all(const struct pass *p, struct simple *s)
         short     want    = 0;
 
         if (rc == 0)
-            rc = pass_ask(p, channel, &want);
+            rc = pass_ask(p, &asker, channel, &want);
         if (want != 0) {
             /* Only who wants something stays: the arrays are packed. */
             s->items[k].channel = channel;

@@ -123,6 +123,30 @@ struct names {
 #undef X
 extern struct names names;
 
+/* Of those, the attributes whose places are kept: see shape.h. */
+#define ATTRIBUTE_NAMES(X)                                                                         \
+    X(accepting)                                                                                   \
+    X(connected)                                                                                   \
+    X(connecting)                                                                                  \
+    X(handle_accept)                                                                               \
+    X(handle_close)                                                                                \
+    X(handle_connect_event)                                                                        \
+    X(handle_error)                                                                                \
+    X(handle_expt_event)                                                                           \
+    X(handle_read)                                                                                 \
+    X(handle_read_event)                                                                           \
+    X(handle_write)                                                                                \
+    X(handle_write_event)                                                                          \
+    X(out_buffer)                                                                                  \
+    X(producer_fifo)                                                                               \
+    X(readable)                                                                                    \
+    X(socket)                                                                                      \
+    X(writable)
+#define X(name) AT_##name,
+enum at { ATTRIBUTE_NAMES(X) ATTRIBUTES };
+#undef X
+PyObject *at_name(enum at at);
+
 /* module.c: whether the globals and what they name have not been patched. */
 bool state_is_plain(struct state *st);
 
@@ -138,8 +162,10 @@ implementation method_of(PyObject *callable);
 void trace(struct state *st, enum site site);
 
 /* channel.c */
-int       attribute_true(PyObject *object, PyObject *name); /* 1, 0, or -1 with an exception */
-int       call_method(PyObject *object, PyObject *name);    /* 0, or -1 with an exception */
+PyObject *get_attribute(PyObject *object, enum at at);  /* a new reference */
+int       attribute_true(PyObject *object, enum at at); /* 1, 0, or -1 with an exception */
+PyObject *call_attribute(PyObject *object, enum at at);
+int       call_method(PyObject *object, enum at at); /* 0, or -1 with an exception */
 int       channel_read(struct state *st, PyObject *channel);
 int       channel_write(struct state *st, PyObject *channel);
 int       channel_exception(struct state *st, PyObject *channel);
@@ -158,7 +184,7 @@ PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssiz
 int is_disconnect(struct state *st, PyObject *value);
 
 /* Calls object.name() while the exception that is set is the one being handled; 0 or -1. */
-int call_handling(PyObject *object, PyObject *name);
+int call_handling(PyObject *object, enum at at);
 
 /* io.c */
 int       io_ready(void);
@@ -193,8 +219,9 @@ PyObject *do_select_pass(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_poll_pass(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_loop(struct state *st, PyObject *const *args, Py_ssize_t n);
 
-/* What a channel wants: readable() and writable(), as the bits of poll(). 0 or -1. */
-int   pass_ask(const struct pass *p, PyObject *channel, short *want);
+/* ask.c: what a channel wants: readable() and writable(), as the bits of poll(). 0 or -1. */
+struct asker;
+int   pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short *want);
 short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting);
 
 /* What of a result of poll() this pass has to tell. */

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What looking an attribute up would find, without looking.
+ *
+ * A *shape* keeps, for one class in its present state (its version tag), where the attributes that the
+ * passes use are: what the class has under the name, and at which place the instances have it, as long
+ * as they keep their attributes in an array (3.11 and later). Everything here is only for classes with
+ * the common __getattribute__ and no __getattr__, and gives up, with no exception set, where looking up
+ * would run code: the caller then does what the Python text does.
+ *
+ * A shape is good until code of anybody's is run.
+ */
+#ifndef PYAC_SHAPE_H
+#define PYAC_SHAPE_H
+
+#include "state.h"
+
+/* How an attribute of a class is used. */
+enum kind {
+    KIND_NONE,   /* the class has none of that name */
+    KIND_VALUE,  /* it is the value, unless the instance has one */
+    KIND_METHOD, /* a function, or alike, unless the instance has one */
+    KIND_CODE    /* looking it up runs code */
+};
+
+struct attribute {
+    PyObject *value;  /* of the class, borrowed: its tag vouches for it */
+    short     index; /* in the array of the instance, or -1 */
+    uint8_t   kind;  /* enum kind */
+};
+
+/* What readable() or writable() does, if it is something plain. */
+enum question {
+    ASK_CALL,  /* nothing that is known */
+    ASK_TRUE,  /* return True */
+    ASK_FALSE, /* return False */
+    ASK_VALUE, /* return self.x, return bool(self.x) */
+    ASK_NOT,   /* return not self.x */
+    ASK_LEN,   /* return len(self.x), return len(self.x) > 0, return len(self.x) != 0 */
+    ASK_BUFFERED, /* dispatcher_with_send.writable() */
+    ASK_CHAT      /* async_chat.writable() */
+};
+
+struct predicate {
+    uint8_t          question;
+    bool             builtin; /* it calls len() or bool() */
+    PyObject        *code;    /* that was recognised; a reference */
+    uint64_t         globals_tag, builtins_tag; /* when len and bool were the builtin ones */
+    struct attribute attribute;                 /* x */
+    PyObject        *name;                      /* of x, a reference */
+};
+
+struct shape {
+    PyTypeObject    *type;
+    unsigned         tag;
+    void            *keys; /* of the arrays, and how many names there were */
+    Py_ssize_t       names;
+    struct attribute attributes[ATTRIBUTES];
+    struct predicate predicates[2]; /* readable, writable */
+};
+
+/* The shape of a class, or NULL. */
+struct shape *shape_of(PyTypeObject *type);
+
+/* The instance's own value: borrowed, or NULL. */
+PyObject *shape_instance_value(const struct attribute *a, PyObject *object, PyObject *name);
+
+/* The instance's dict if it has one by now: borrowed, or NULL. */
+PyObject *shape_dict(PyObject *object);
+
+/* What looking up gives, if that runs no code: borrowed, or NULL. */
+PyObject *shape_value(const struct attribute *a, PyObject *object, PyObject *name);
+
+/* The truth of a value if that is plain: 1, 0, or -1. `*keeps` is cleared if it may change in place. */
+int shape_truth(PyObject *value, bool *keeps);
+
+/* predicate.c */
+int predicates_ready(void);
+
+/* Finds out what the function is, if it is one of those that are known; forgets what was there. */
+void predicate_recognise(struct predicate *p, PyObject *function);
+
+/*
+ * Who asks the channels of one pass. It remembers the class of the channel before: after code of
+ * anybody's was run, `type` is to be cleared.
+ */
+struct asker {
+    const struct state *st;
+    PyTypeObject       *type;
+    struct shape       *shape;
+    enum question       question[2]; /* readable, writable */
+};
+
+struct answer {
+    bool      readable, writable, accepting;
+    bool      keeps; /* it is the same for as long as the attributes and the length of `fifo` are */
+    PyObject *fifo;  /* borrowed, or NULL: a deque; not empty is a wish to write */
+};
+
+/* Whether the predicates of the channel's class are known. */
+bool asker_knows(struct asker *a, PyObject *channel);
+
+/* What the channel wants, if its class is known and its attributes are plain. No code is run. */
+bool asker_answer(const struct asker *a, PyObject *channel, struct answer *out);
+
+/* The answer of a predicate that always says the same: 1 or 0; -1: another one. */
+int asker_constant(struct asker *a, int which, PyObject *channel);
+
+#endif

@@ -14,7 +14,7 @@ PyObject *get_attribute(PyObject *object, enum at at)
     PyObject           *value = NULL;
 
     if (s != NULL)
-        value = shape_value(&s->attributes[at], object, at_name(at));
+        value = shape_value(s, &s->attributes[at], object);
     return value == NULL ? PyObject_GetAttr(object, at_name(at)) : Py_NewRef(value);
 }
 
@@ -30,19 +30,23 @@ int attribute_true(PyObject *object, enum at at)
     return truth;
 }
 
-PyObject *call_attribute(PyObject *object, enum at at)
+/* Calls the method by its place, if the class's is the instance's; else by its name. */
+static PyObject *call_shaped(const struct shape *s, PyObject *object, enum at at)
 {
-    const struct shape     *s = shape_of(Py_TYPE(object));
     const struct attribute *a = s == NULL ? NULL : &s->attributes[at];
     PyObject               *args[2] = {NULL, object}, *function, *result;
 
-    if (a == NULL || a->kind != KIND_METHOD
-        || shape_instance_value(a, object, at_name(at)) != NULL)
+    if (a == NULL || a->kind != KIND_METHOD || shape_instance_value(s, a, object) != NULL)
         return PyObject_CallMethodNoArgs(object, at_name(at));
     function = Py_NewRef(a->value);
     result   = PyObject_Vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(function);
     return result;
+}
+
+PyObject *call_attribute(PyObject *object, enum at at)
+{
+    return call_shaped(shape_of(Py_TYPE(object)), object, at);
 }
 
 int call_method(PyObject *object, enum at at)
@@ -257,15 +261,45 @@ static int connect_event(PyObject *channel)
     return rc;
 }
 
+/*
+ * Whether a channel is connected, and nothing else, as nearly all that are told of events are; all of
+ * that by its shape, which is `*out` then. false: it has to be looked at in the common way.
+ */
+static bool only_connected(PyObject *channel, const struct shape **out)
+{
+    const struct shape *s = shape_of(Py_TYPE(channel));
+
+    *out = s;
+    return s != NULL && shape_value(s, &s->attributes[AT_accepting], channel) == Py_False
+           && shape_value(s, &s->attributes[AT_connected], channel) == Py_True;
+}
+
+/* handle_read() or handle_write() of such a channel. */
+static PyObject *told_plainly(struct state *st, const struct shape *s, PyObject *channel, enum at at,
+                              enum site site)
+{
+    PyObject *result = call_shaped(s, channel, at);
+
+    if (result == NULL) {
+        trace(st, site);
+        return NULL;
+    }
+    Py_DECREF(result);
+    return Py_NewRef(Py_None);
+}
+
 PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
     enum site site = SITE_READ_ACCEPT;
     PyObject *channel;
+    const struct shape *s;
     int       rc;
 
     if (n != 1)
         return not_mine;
     channel = args[0];
+    if (only_connected(channel, &s))
+        return told_plainly(st, s, channel, AT_handle_read, SITE_READ_READ);
     rc      = attribute_true(channel, AT_accepting);
     if (rc > 0) {
         rc = call_method(channel, AT_handle_accept);
@@ -288,11 +322,14 @@ PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssiz
 {
     enum site site = SITE_WRITE_CONNECT;
     PyObject *channel;
+    const struct shape *s;
     int       rc;
 
     if (n != 1)
         return not_mine;
     channel = args[0];
+    if (only_connected(channel, &s))
+        return told_plainly(st, s, channel, AT_handle_write, SITE_WRITE_WRITE);
     rc      = attribute_true(channel, AT_accepting);
     if (rc > 0)
         return Py_NewRef(Py_None);

@@ -441,13 +441,18 @@ PyObject *do_poll_pass(struct state *st, PyObject *const *args, Py_ssize_t n)
 /* --- loop() ----------------------------------------------------------------------------------- */
 
 /* Whether loop() has nothing to do but passes: no timers, no waker that was used, no other thread. */
-static bool only_passes(const struct state *st)
+static bool only_passes(struct state *st)
 {
-    PyObject *timers = PyDict_GetItemWithError(st->globals, names._timers);
-    PyObject *woken  = PyDict_GetItemWithError(st->globals, names._woken);
+    if (st->loop_tag != dict_tag(st->globals)) {
+        PyObject *timers = PyDict_GetItemWithError(st->globals, names._timers);
 
-    return timers != NULL && PyDict_CheckExact(timers) && PyDict_GET_SIZE(timers) == 0
-           && woken == Py_None
+        if (timers == NULL || !PyDict_CheckExact(timers)
+            || PyDict_GetItemWithError(st->globals, names._woken) != Py_None)
+            return false;
+        st->timers   = timers;
+        st->loop_tag = dict_tag(st->globals);
+    }
+    return PyDict_GET_SIZE(st->timers) == 0
            && PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
 }
 

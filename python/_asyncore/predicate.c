@@ -5,10 +5,8 @@
  * is worked out here. Not while anybody traces, profiles or monitors calls, and not where the answer
  * would need code to be run: it is called then.
  */
-#define Py_BUILD_CORE 1
-#include "table.h"
-
 #include "shape.h"
+#include "table.h"
 
 #include <string.h>
 #if PY_VERSION_HEX >= 0x030c0000
@@ -136,18 +134,26 @@ int predicates_ready(void)
 
 /* --- whether they may be used ------------------------------------------------------------------- */
 
-/* Whether somebody would notice that a function is not called. */
-static bool observed(PyObject *code)
+/* Whether the calls of this function are noticed by somebody. */
+static bool instrumented(PyObject *code)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    return ((PyCodeObject *)(void *)code)->_co_monitoring != NULL;
+#else
+    (void)code;
+    return false;
+#endif
+}
+
+/* Whether somebody would notice that functions are not called. */
+static bool observed(void)
 {
     PyThreadState *thread = PyThreadState_Get();
 #if PY_VERSION_HEX >= 0x030c0000
     static const _Py_GlobalMonitors nobody;
 
-    if (((PyCodeObject *)(void *)code)->_co_monitoring != NULL
-        || memcmp(&thread->interp->monitors, &nobody, sizeof nobody) != 0)
+    if (memcmp(&thread->interp->monitors, &nobody, sizeof nobody) != 0)
         return true;
-#else
-    (void)code;
 #endif
     return thread->c_tracefunc != NULL || thread->c_profilefunc != NULL
            || _PyInterpreterState_GetEvalFrameFunc(thread->interp) != _PyEval_EvalFrameDefault;
@@ -179,8 +185,7 @@ static bool holds(struct predicate *p, PyObject *function)
 {
     const PyFunctionObject *f = (PyFunctionObject *)(void *)function;
 
-    return f->func_code == p->code && !observed(p->code)
-           && (!p->builtin || builtins_are_plain(p, f));
+    return f->func_code == p->code && !instrumented(p->code) && (!p->builtin || builtins_are_plain(p, f));
 }
 
 void predicate_recognise(struct predicate *p, PyObject *function)
@@ -208,6 +213,11 @@ void predicate_recognise(struct predicate *p, PyObject *function)
 
 #else
 
+static bool observed(void)
+{
+    return true;
+}
+
 int predicates_ready(void)
 {
     (void)x_name;
@@ -231,14 +241,14 @@ void predicate_recognise(struct predicate *p, PyObject *function)
 #endif
 
 /* What a class asks with readable() or writable(), as things are now. */
-static enum question question_of(const struct state *st, struct shape *s, int which)
+static enum question question_of(const struct state *st, struct shape *s, int which, bool seen)
 {
     struct predicate *p        = &s->predicates[which];
     PyObject         *function = s->attributes[which == 0 ? AT_readable : AT_writable].value;
 
     if (function == NULL)
         return ASK_CALL;
-    if (p->question != ASK_CALL && holds(p, function))
+    if (p->question != ASK_CALL && !seen && holds(p, function))
         return (enum question)p->question;
     if (function == st->readable || function == st->writable || function == st->chat_readable)
         return ASK_TRUE;
@@ -251,7 +261,7 @@ static enum question question_of(const struct state *st, struct shape *s, int wh
 
 static int truth_of(const struct shape *s, enum at at, PyObject *channel, bool *keeps)
 {
-    PyObject *value = shape_value(&s->attributes[at], channel, at_name(at));
+    PyObject *value = shape_value(s, &s->attributes[at], channel);
 
     return value == NULL ? -1 : shape_truth(value, keeps);
 }
@@ -264,7 +274,7 @@ static int buffered(const struct shape *s, PyObject *channel, bool *keeps)
 
     if (connected <= 0)
         return connected == 0 ? 1 : -1;
-    buffer = shape_instance_value(&s->attributes[AT_out_buffer], channel, names.out_buffer);
+    buffer = shape_instance_value(s, &s->attributes[AT_out_buffer], channel);
     return buffer != NULL && PyBytes_CheckExact(buffer) ? PyBytes_GET_SIZE(buffer) > 0 : -1;
 }
 
@@ -272,8 +282,7 @@ static int buffered(const struct shape *s, PyObject *channel, bool *keeps)
 static int chat(const struct shape *s, PyObject *channel, PyObject **fifo, bool *keeps)
 {
     int       connected = truth_of(s, AT_connected, channel, keeps);
-    PyObject *value =
-        shape_value(&s->attributes[AT_producer_fifo], channel, names.producer_fifo);
+    PyObject *value = shape_value(s, &s->attributes[AT_producer_fifo], channel);
 
     if (connected < 0 || value == NULL || Py_TYPE(value) != deque_type)
         return -1;
@@ -292,7 +301,7 @@ static int answer(const struct shape *shape, int which, enum question question, 
     int                     truth;
 
     if (question == ASK_CALL || own->kind == KIND_CODE
-        || shape_instance_value(own, channel, which == 0 ? names.readable : names.writable) != NULL)
+        || shape_instance_value(shape, own, channel) != NULL)
         return -1;
     if (question == ASK_TRUE || question == ASK_FALSE)
         return question == ASK_TRUE;
@@ -300,7 +309,7 @@ static int answer(const struct shape *shape, int which, enum question question, 
         return buffered(shape, channel, keeps);
     if (question == ASK_CHAT)
         return chat(shape, channel, fifo, keeps);
-    value = shape_value(&p->attribute, channel, p->name);
+    value = shape_value(shape, &p->attribute, channel);
     if (value == NULL)
         return -1;
     if (Py_TYPE(value) == deque_type) {
@@ -322,10 +331,12 @@ bool asker_knows(struct asker *a, PyObject *channel)
     PyTypeObject *type = Py_TYPE(channel);
 
     if (a->type != type) {
+        bool seen = observed();
+
         a->type  = type;
         a->shape = shape_of(type);
         for (int i = 0; i < 2; i++)
-            a->question[i] = a->shape == NULL ? ASK_CALL : question_of(a->st, a->shape, i);
+            a->question[i] = a->shape == NULL ? ASK_CALL : question_of(a->st, a->shape, i, seen);
     }
     return a->question[0] != ASK_CALL && a->question[1] != ASK_CALL;
 }

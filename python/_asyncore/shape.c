@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Shapes: see shape.h. The inside of instances, of 3.11 and later, is known here only. */
-#define Py_BUILD_CORE 1
+/* Shapes: see shape.h. */
 #include "shape.h"
 
-#if PY_VERSION_HEX >= 0x030b0000
-#include "internal/pycore_dict.h"
-#include "internal/pycore_object.h"
-#endif
+enum { WAYS = 4 /* places that a class may have */ };
 
-enum { SHAPES = 64, WAYS = 4 /* places that a class may have */ };
+struct shape shapes[SHAPES];
 
-static struct shape shapes[SHAPES];
 
 PyObject *at_name(enum at at)
 {
@@ -20,7 +15,7 @@ PyObject *at_name(enum at at)
     return *all[at];
 }
 
-/* --- the inside of instances -------------------------------------------------------------------- */
+/* --- making them -------------------------------------------------------------------------------- */
 
 #if PY_VERSION_HEX >= 0x030b0000
 /* The names of the arrays of a class's instances. */
@@ -28,15 +23,14 @@ static PyDictKeysObject *keys_of(PyTypeObject *type)
 {
     PyDictKeysObject *keys = ((PyHeapTypeObject *)(void *)type)->ht_cached_keys;
 
+#if PY_VERSION_HEX >= 0x030d0000
+    if (!PyType_HasFeature(type, Py_TPFLAGS_INLINE_VALUES))
+        return NULL;
+#endif
     if (!PyType_HasFeature(type, Py_TPFLAGS_MANAGED_DICT) || keys == NULL
         || keys->dk_kind != DICT_KEYS_SPLIT)
         return NULL;
     return keys;
-}
-
-static Py_ssize_t names_of(const PyDictKeysObject *keys)
-{
-    return keys->dk_nentries;
 }
 
 static short index_of(PyDictKeysObject *keys, PyObject *name)
@@ -49,57 +43,11 @@ static short index_of(PyDictKeysObject *keys, PyObject *name)
     }
     return -1;
 }
-
-/* The array of an instance, or NULL: it has a dict. `type` has keys. */
-static PyObject *const *array_of(PyObject *object)
-{
-#if PY_VERSION_HEX >= 0x030d0000
-    PyDictValues *values;
-
-    if (!PyType_HasFeature(Py_TYPE(object), Py_TPFLAGS_INLINE_VALUES))
-        return NULL;
-    values = _PyObject_InlineValues(object);
-    return values->valid ? values->values : NULL;
-#elif PY_VERSION_HEX >= 0x030c0000
-    PyDictOrValues both = *_PyObject_DictOrValuesPointer(object);
-
-    return _PyDictOrValues_IsValues(both) ? _PyDictOrValues_GetValues(both)->values : NULL;
-#else
-    PyDictValues *values = *_PyObject_ValuesPointer(object);
-
-    return values == NULL ? NULL : values->values;
-#endif
-}
-
-PyObject *shape_dict(PyObject *object)
-{
-    PyObject **dict;
-
-    if (PyType_HasFeature(Py_TYPE(object), Py_TPFLAGS_MANAGED_DICT)) {
-#if PY_VERSION_HEX >= 0x030d0000
-        return (PyObject *)_PyObject_GetManagedDict(object);
-#elif PY_VERSION_HEX >= 0x030c0000
-        PyDictOrValues both = *_PyObject_DictOrValuesPointer(object);
-
-        return _PyDictOrValues_IsValues(both) ? NULL : _PyDictOrValues_GetDict(both);
-#else
-        return *_PyObject_ManagedDictPointer(object);
-#endif
-    }
-    dict = _PyObject_GetDictPtr(object);
-    return dict == NULL ? NULL : *dict;
-}
 #else
 static PyDictKeysObject *keys_of(PyTypeObject *type)
 {
     (void)type;
     return NULL;
-}
-
-static Py_ssize_t names_of(const PyDictKeysObject *keys)
-{
-    (void)keys;
-    return 0;
 }
 
 static short index_of(PyDictKeysObject *keys, PyObject *name)
@@ -108,22 +56,7 @@ static short index_of(PyDictKeysObject *keys, PyObject *name)
     (void)name;
     return -1;
 }
-
-static PyObject *const *array_of(PyObject *object)
-{
-    (void)object;
-    return NULL;
-}
-
-PyObject *shape_dict(PyObject *object)
-{
-    PyObject **dict = _PyObject_GetDictPtr(object);
-
-    return dict == NULL ? NULL : *dict;
-}
 #endif
-
-/* --- making them -------------------------------------------------------------------------------- */
 
 static void place_attribute(struct attribute *a, PyTypeObject *type, PyDictKeysObject *keys,
                             PyObject *name)
@@ -131,6 +64,7 @@ static void place_attribute(struct attribute *a, PyTypeObject *type, PyDictKeysO
     PyObject     *value = _PyType_Lookup(type, name);
     PyTypeObject *of    = value == NULL ? NULL : Py_TYPE(value);
 
+    a->name  = name;
     a->value = value;
     a->index = keys == NULL ? -1 : index_of(keys, name);
     if (value == NULL)
@@ -154,7 +88,7 @@ static struct shape *make_shape(struct shape *s, PyTypeObject *type)
     keys     = keys_of(type);
     s->tag   = 0;
     s->keys  = keys;
-    s->names = keys == NULL ? 0 : names_of(keys);
+    s->names = keys == NULL ? 0 : shape_names(keys);
     for (int i = 0; i < ATTRIBUTES; i++)
         place_attribute(&s->attributes[i], type, keys, at_name((enum at)i));
     for (int i = 0; i < 2; i++) {
@@ -170,23 +104,16 @@ static struct shape *make_shape(struct shape *s, PyTypeObject *type)
     return s->tag == 0 ? NULL : s;
 }
 
-static bool is_current(const struct shape *s, PyTypeObject *type)
+struct shape *shape_find(PyTypeObject *type)
 {
-    return s->type == type && s->tag != 0 && s->tag == type_tag(type)
-           && (s->keys == NULL
-               || (s->keys == ((PyHeapTypeObject *)(void *)type)->ht_cached_keys
-                   && s->names == names_of(s->keys)));
-}
-
-static struct shape *find_or_make(size_t first, PyTypeObject *type)
-{
+    size_t first = shape_slot(type);
     static size_t next;
     struct shape *s = NULL;
 
     for (size_t i = 0; i < WAYS; i++) {
         struct shape *at = &shapes[(first + i) % SHAPES];
 
-        if (is_current(at, type))
+        if (shape_is_current(at, type))
             return at;
         if (s == NULL && (at->type == type || at->type == NULL))
             s = at;
@@ -196,42 +123,16 @@ static struct shape *find_or_make(size_t first, PyTypeObject *type)
     return make_shape(s, type);
 }
 
-struct shape *shape_of(PyTypeObject *type)
-{
-    size_t        first = ((uintptr_t)type >> 5 ^ (uintptr_t)type >> 11) % SHAPES;
-    struct shape *s     = &shapes[first];
-
-    return is_current(s, type) ? s : find_or_make(first, type);
-}
-
 /* --- using them --------------------------------------------------------------------------------- */
 
-PyObject *shape_instance_value(const struct attribute *a, PyObject *object, PyObject *name)
+PyObject *shape_dict_value(const struct attribute *a, PyObject *object)
 {
-    PyObject *const *array = NULL;
-    PyObject        *dict, *value;
+    PyObject *dict  = shape_dict(object);
+    PyObject *value = dict == NULL ? NULL : PyDict_GetItemWithError(dict, a->name);
 
-    if (PY_VERSION_HEX >= 0x030b0000 && keys_of(Py_TYPE(object)) != NULL)
-        array = array_of(object);
-    if (array != NULL)
-        return a->index < 0 ? NULL : array[a->index];
-    dict = shape_dict(object);
-    if (dict == NULL)
-        return NULL;
-    value = PyDict_GetItemWithError(dict, name);
-    if (value == NULL)
+    if (value == NULL && dict != NULL)
         PyErr_Clear();
     return value;
-}
-
-PyObject *shape_value(const struct attribute *a, PyObject *object, PyObject *name)
-{
-    PyObject *value;
-
-    if (a->kind == KIND_CODE)
-        return NULL;
-    value = shape_instance_value(a, object, name);
-    return value != NULL || a->kind != KIND_VALUE ? value : a->value;
 }
 
 int shape_truth(PyObject *value, bool *keeps)

@@ -24,7 +24,8 @@ enum kind {
 };
 
 struct attribute {
-    PyObject *value;  /* of the class, borrowed: its tag vouches for it */
+    PyObject *name;
+    PyObject *value; /* of the class, borrowed: its tag vouches for it */
     short     index; /* in the array of the instance, or -1 */
     uint8_t   kind;  /* enum kind */
 };
@@ -47,29 +48,137 @@ struct predicate {
     PyObject        *code;    /* that was recognised; a reference */
     uint64_t         globals_tag, builtins_tag; /* when len and bool were the builtin ones */
     struct attribute attribute;                 /* x */
-    PyObject        *name;                      /* of x, a reference */
+    PyObject        *name;                      /* x, a reference */
 };
 
 struct shape {
     PyTypeObject    *type;
     unsigned         tag;
-    void            *keys; /* of the arrays, and how many names there were */
+    PyDictKeysObject *keys; /* of the arrays, and how many names there were */
     Py_ssize_t       names;
     struct attribute attributes[ATTRIBUTES];
     struct predicate predicates[2]; /* readable, writable */
 };
 
-/* The shape of a class, or NULL. */
-struct shape *shape_of(PyTypeObject *type);
+/* --- the inside of instances -------------------------------------------------------------------- */
 
-/* The instance's own value: borrowed, or NULL. */
-PyObject *shape_instance_value(const struct attribute *a, PyObject *object, PyObject *name);
+#if PY_VERSION_HEX >= 0x030b0000
+
+/* The array of an instance whose class has keys, or NULL: it has a dict. */
+static inline PyObject *const *shape_array(PyObject *object)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    PyDictValues *values = _PyObject_InlineValues(object);
+
+    return values->valid ? values->values : NULL;
+#elif PY_VERSION_HEX >= 0x030c0000
+    PyDictOrValues both = *_PyObject_DictOrValuesPointer(object);
+
+    return _PyDictOrValues_IsValues(both) ? _PyDictOrValues_GetValues(both)->values : NULL;
+#else
+    PyDictValues *values = *_PyObject_ValuesPointer(object);
+
+    return values == NULL ? NULL : values->values;
+#endif
+}
 
 /* The instance's dict if it has one by now: borrowed, or NULL. */
-PyObject *shape_dict(PyObject *object);
+static inline PyObject *shape_dict(PyObject *object)
+{
+    PyObject **dict;
+
+    if (PyType_HasFeature(Py_TYPE(object), Py_TPFLAGS_MANAGED_DICT)) {
+#if PY_VERSION_HEX >= 0x030d0000
+        return (PyObject *)_PyObject_GetManagedDict(object);
+#elif PY_VERSION_HEX >= 0x030c0000
+        PyDictOrValues both = *_PyObject_DictOrValuesPointer(object);
+
+        return _PyDictOrValues_IsValues(both) ? NULL : _PyDictOrValues_GetDict(both);
+#else
+        return *_PyObject_ManagedDictPointer(object);
+#endif
+    }
+    dict = _PyObject_GetDictPtr(object);
+    return dict == NULL ? NULL : *dict;
+}
+
+static inline Py_ssize_t shape_names(const PyDictKeysObject *keys)
+{
+    return keys->dk_nentries;
+}
+
+#else
+
+static inline PyObject *const *shape_array(PyObject *object)
+{
+    (void)object;
+    return NULL;
+}
+
+static inline PyObject *shape_dict(PyObject *object)
+{
+    PyObject **dict = _PyObject_GetDictPtr(object);
+
+    return dict == NULL ? NULL : *dict;
+}
+
+static inline Py_ssize_t shape_names(const PyDictKeysObject *keys)
+{
+    (void)keys;
+    return 0;
+}
+
+#endif
+
+/* --- using them --------------------------------------------------------------------------------- */
+
+enum { SHAPES = 64 };
+extern struct shape shapes[SHAPES];
+struct shape       *shape_find(PyTypeObject *type);
+
+static inline size_t shape_slot(PyTypeObject *type)
+{
+    return ((uintptr_t)type >> 5 ^ (uintptr_t)type >> 11) % SHAPES;
+}
+
+static inline bool shape_is_current(const struct shape *s, PyTypeObject *type)
+{
+    return s->type == type && s->tag != 0 && s->tag == type_tag(type)
+           && (s->keys == NULL
+               || (s->keys == ((PyHeapTypeObject *)(void *)type)->ht_cached_keys
+                   && s->names == shape_names(s->keys)));
+}
+
+/* The shape of a class, or NULL. */
+static inline struct shape *shape_of(PyTypeObject *type)
+{
+    struct shape *s = &shapes[shape_slot(type)];
+
+    return shape_is_current(s, type) ? s : shape_find(type);
+}
+
+/* Of an instance that has a dict. */
+PyObject *shape_dict_value(const struct attribute *a, PyObject *object);
+
+/* The instance's own value: borrowed, or NULL. */
+static inline PyObject *shape_instance_value(const struct shape *s, const struct attribute *a,
+                                             PyObject *object)
+{
+    PyObject *const *array = s->keys == NULL ? NULL : shape_array(object);
+
+    if (array == NULL)
+        return shape_dict_value(a, object);
+    return a->index < 0 ? NULL : array[a->index];
+}
 
 /* What looking up gives, if that runs no code: borrowed, or NULL. */
-PyObject *shape_value(const struct attribute *a, PyObject *object, PyObject *name);
+static inline PyObject *shape_value(const struct shape *s, const struct attribute *a,
+                                    PyObject *object)
+{
+    PyObject *value = a->kind == KIND_CODE ? NULL : shape_instance_value(s, a, object);
+
+    return value != NULL || a->kind != KIND_VALUE ? value : a->value;
+}
 
 /* The truth of a value if that is plain: 1, 0, or -1. `*keeps` is cleared if it may change in place. */
 int shape_truth(PyObject *value, bool *keeps);

@@ -60,6 +60,10 @@ struct state {
     uint64_t globals_tag, select_tag;
     bool     plain;
 
+    /* Nobody has called wakeup() while this is the tag of the globals, and these are _timers: theirs. */
+    uint64_t  loop_tag;
+    PyObject *timers;
+
     struct table *tables;    /* of maps, the one last used first */
     PyObject     *pairs;     /* _owned_passes, as we made it */
     PyObject     *no_waker;  /* -1 */

@@ -115,7 +115,11 @@ int pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short
 {
     struct answer answer;
 
-    if (!asker_knows(asker, channel) || !asker_answer(asker, channel, &answer))
+    if (!asker_knows(asker, channel))
+        return ask_by_calls(p, asker, channel, want);
+    if (asker_simple(asker, channel, want))
+        return 0;
+    if (!asker_answer(asker, channel, &answer))
         return ask_by_calls(p, asker, channel, want);
     *want = pass_wants(p, answer.readable, answer.writable, answer.accepting);
     return 0;
@@ -164,6 +168,9 @@ static bool ask_quietly(const struct pass *p, const struct table *t, struct chan
 
     if (!asker_knows(a, channel))
         return false;
+    if ((!KEEPS_ANSWERS || t->n < MANY || c->quiet < LONG_QUIET)
+        && asker_simple(a, channel, want))
+        return true;
     if (is_kept(c, a, channel)) {
         bool writable = c->fifo != NULL ? Py_SIZE(c->fifo) > 0 : c->answer & ANSWER_WRITE;
 
@@ -226,7 +233,7 @@ static void watch(struct table *t, size_t place, struct chan *c, bool all)
 
 long table_ask(const struct pass *p, struct table *t, size_t n, bool all)
 {
-    struct asker asker     = {.st = p->st};
+    struct asker asker     = {.p = p};
     size_t       held_from = n; /* none */
     long         wanting   = 0;
     int          rc        = 0;

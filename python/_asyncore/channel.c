@@ -8,16 +8,6 @@
 
 #include <poll.h>
 
-PyObject *get_attribute(PyObject *object, enum at at)
-{
-    const struct shape *s     = shape_of(Py_TYPE(object));
-    PyObject           *value = NULL;
-
-    if (s != NULL)
-        value = shape_value(s, &s->attributes[at], object);
-    return value == NULL ? PyObject_GetAttr(object, at_name(at)) : Py_NewRef(value);
-}
-
 int attribute_true(PyObject *object, enum at at)
 {
     PyObject *value = get_attribute(object, at);
@@ -39,7 +29,11 @@ static PyObject *call_shaped(const struct shape *s, PyObject *object, enum at at
     if (a == NULL || a->kind != KIND_METHOD || shape_instance_value(s, a, object) != NULL)
         return PyObject_CallMethodNoArgs(object, at_name(at));
     function = Py_NewRef(a->value);
-    result   = PyObject_Vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (PyFunction_Check(function))
+        result = ((PyFunctionObject *)(void *)function)
+                     ->vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    else
+        result = PyObject_Vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     Py_DECREF(function);
     return result;
 }
@@ -173,18 +167,68 @@ static int told_badly(struct state *st, PyObject *channel, enum site site, bool 
     return rc;
 }
 
+/*
+ * Whether a channel is connected, and nothing else, as nearly all that are told of events are; all of
+ * that by its shape. false: it has to be looked at in the common way.
+ */
+static bool only_connected(const struct shape *s, PyObject *channel)
+{
+    const struct attribute *accepting = &s->attributes[AT_accepting];
+    const struct attribute *connected = &s->attributes[AT_connected];
+    PyObject *const        *array     = s->keys == NULL ? NULL : shape_array(channel);
+
+    if (accepting->kind == KIND_CODE || connected->kind == KIND_CODE)
+        return false;
+    if (array != NULL)
+        return shape_array_value(accepting, array) == Py_False
+               && shape_array_value(connected, array) == Py_True;
+    return shape_value(s, accepting, channel) == Py_False
+           && shape_value(s, connected, channel) == Py_True;
+}
+
+/* handle_read() or handle_write() of such a channel. */
+static int tell_connected(struct state *st, const struct shape *s, PyObject *channel, int which)
+{
+    PyObject *result = call_shaped(s, channel, which == 0 ? AT_handle_read : AT_handle_write);
+
+    if (result == NULL) {
+        trace(st, which == 0 ? SITE_READ_READ : SITE_WRITE_WRITE);
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* handle_read_event() (0) or handle_write_event() (1): what ours does is done here. */
+static int tell_event(struct state *st, PyObject *channel, int which)
+{
+    enum at             at = which == 0 ? AT_handle_read_event : AT_handle_write_event;
+    const struct shape *s  = shape_of(Py_TYPE(channel));
+    PyObject           *result;
+
+    if (s != NULL && s->attributes[at].kind == KIND_METHOD
+        && s->attributes[at].value == st->events[which] && only_connected(s, channel)
+        && shape_instance_value(s, &s->attributes[at], channel) == NULL)
+        return tell_connected(st, s, channel, which);
+    result = call_shaped(s, channel, at);
+    if (result == NULL)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}
+
 /* --- the module's functions ------------------------------------------------------------------- */
 
 int channel_read(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, AT_handle_read_event) == 0)
+    if (tell_event(st, channel, 0) == 0)
         return 0;
     return told_badly(st, channel, SITE_READ, false);
 }
 
 int channel_write(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, AT_handle_write_event) == 0)
+    if (tell_event(st, channel, 1) == 0)
         return 0;
     return told_badly(st, channel, SITE_WRITE, false);
 }
@@ -202,10 +246,10 @@ int channel_readwrite(struct state *st, PyObject *channel, int flags)
     int       rc   = 0;
 
     if (flags & POLLIN)
-        rc = call_method(channel, AT_handle_read_event);
+        rc = tell_event(st, channel, 0);
     if (rc == 0 && (flags & POLLOUT)) {
         site = SITE_READWRITE_OUT;
-        rc   = call_method(channel, AT_handle_write_event);
+        rc   = tell_event(st, channel, 1);
     }
     if (rc == 0 && (flags & POLLPRI)) {
         site = SITE_READWRITE_PRI;
@@ -261,33 +305,6 @@ static int connect_event(PyObject *channel)
     return rc;
 }
 
-/*
- * Whether a channel is connected, and nothing else, as nearly all that are told of events are; all of
- * that by its shape, which is `*out` then. false: it has to be looked at in the common way.
- */
-static bool only_connected(PyObject *channel, const struct shape **out)
-{
-    const struct shape *s = shape_of(Py_TYPE(channel));
-
-    *out = s;
-    return s != NULL && shape_value(s, &s->attributes[AT_accepting], channel) == Py_False
-           && shape_value(s, &s->attributes[AT_connected], channel) == Py_True;
-}
-
-/* handle_read() or handle_write() of such a channel. */
-static PyObject *told_plainly(struct state *st, const struct shape *s, PyObject *channel, enum at at,
-                              enum site site)
-{
-    PyObject *result = call_shaped(s, channel, at);
-
-    if (result == NULL) {
-        trace(st, site);
-        return NULL;
-    }
-    Py_DECREF(result);
-    return Py_NewRef(Py_None);
-}
-
 PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
     enum site site = SITE_READ_ACCEPT;
@@ -298,8 +315,9 @@ PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize
     if (n != 1)
         return not_mine;
     channel = args[0];
-    if (only_connected(channel, &s))
-        return told_plainly(st, s, channel, AT_handle_read, SITE_READ_READ);
+    s       = shape_of(Py_TYPE(channel));
+    if (s != NULL && only_connected(s, channel))
+        return none_or_null(tell_connected(st, s, channel, 0));
     rc      = attribute_true(channel, AT_accepting);
     if (rc > 0) {
         rc = call_method(channel, AT_handle_accept);
@@ -328,8 +346,9 @@ PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssiz
     if (n != 1)
         return not_mine;
     channel = args[0];
-    if (only_connected(channel, &s))
-        return told_plainly(st, s, channel, AT_handle_write, SITE_WRITE_WRITE);
+    s       = shape_of(Py_TYPE(channel));
+    if (s != NULL && only_connected(s, channel))
+        return none_or_null(tell_connected(st, s, channel, 1));
     rc      = attribute_true(channel, AT_accepting);
     if (rc > 0)
         return Py_NewRef(Py_None);

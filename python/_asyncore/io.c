@@ -6,7 +6,7 @@
  *
  * The GIL is kept: the calls do not block, and letting it go costs more than they take.
  */
-#include "state.h"
+#include "shape.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -23,6 +23,8 @@ static int state_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(st->select_poll);
     for (size_t i = 0; i < sizeof st->told / sizeof st->told[0]; i++)
         Py_VISIT(st->told[i]);
+    Py_VISIT(st->events[0]);
+    Py_VISIT(st->events[1]);
     Py_VISIT(st->readable);
     Py_VISIT(st->writable);
     Py_VISIT(st->buffered_writable);
@@ -41,6 +43,8 @@ static int state_clear(PyObject *self)
     /* The globals stay: a callable that outlives its module may still look into them. */
     for (size_t i = 0; i < sizeof st->told / sizeof st->told[0]; i++)
         Py_CLEAR(st->told[i]);
+    Py_CLEAR(st->events[0]);
+    Py_CLEAR(st->events[1]);
     st->globals_tag = 0;
     st->plain       = false;
     return 0;
@@ -213,6 +217,9 @@ static int replace(struct state *st, const struct replacement *r)
     for (size_t i = 0; rc == 0 && r->owner == NULL && i < sizeof st->told / sizeof st->told[0]; i++)
         if (strcmp(told_names[i], r->name) == 0)
             st->told[i] = Py_NewRef(callable);
+    for (int i = 0; rc == 0 && i < 2; i++)
+        if (r->call == (i == 0 ? do_handle_read_event : do_handle_write_event))
+            st->events[i] = Py_NewRef(callable);
     Py_XDECREF(callable);
     Py_XDECREF(function);
     return rc;

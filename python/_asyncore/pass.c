@@ -266,7 +266,7 @@ static bool take_map(const struct pass *p, struct simple *s)
 
 static int ask_all(const struct pass *p, struct simple *s)
 {
-    struct asker asker = {.st = p->st};
+    struct asker asker = {.p = p};
     size_t       k     = 0;
     int          rc    = 0;
 

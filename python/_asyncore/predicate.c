@@ -326,19 +326,35 @@ static int answer(const struct shape *shape, int which, enum question question, 
     return truth < 0 || question != ASK_NOT ? truth : !truth;
 }
 
-bool asker_knows(struct asker *a, PyObject *channel)
+void asker_learn(struct asker *a, PyTypeObject *type)
 {
-    PyTypeObject *type = Py_TYPE(channel);
+    bool          seen = observed();
+    struct shape *s    = shape_of(type);
+    enum question writable;
+    short         reads;
 
-    if (a->type != type) {
-        bool seen = observed();
-
-        a->type  = type;
-        a->shape = shape_of(type);
-        for (int i = 0; i < 2; i++)
-            a->question[i] = a->shape == NULL ? ASK_CALL : question_of(a->st, a->shape, i, seen);
-    }
-    return a->question[0] != ASK_CALL && a->question[1] != ASK_CALL;
+    a->type   = type;
+    a->shape  = s;
+    a->simple = false;
+    for (int i = 0; i < 2; i++)
+        a->question[i] = s == NULL ? ASK_CALL : question_of(a->p->st, s, i, seen);
+    writable = a->question[1];
+    if (a->question[0] != ASK_TRUE && a->question[0] != ASK_FALSE)
+        return;
+    reads        = a->question[0] == ASK_TRUE;
+    a->writes    = writable == ASK_TRUE;
+    a->x         = writable == ASK_VALUE || writable == ASK_LEN ? &s->predicates[1].attribute
+                   : writable == ASK_BUFFERED                   ? &s->attributes[AT_out_buffer]
+                                                                : NULL;
+    a->connected = writable == ASK_BUFFERED ? &s->attributes[AT_connected] : NULL;
+    a->accepting = &s->attributes[AT_accepting];
+    a->want[0]   = pass_wants(a->p, reads, false, false);
+    a->want[1]   = pass_wants(a->p, reads, true, false);
+    a->simple = s->keys != NULL && s->attributes[AT_readable].index < 0
+                && s->attributes[AT_writable].index < 0 && a->accepting->kind != KIND_CODE
+                && (a->x != NULL || writable == ASK_TRUE || writable == ASK_FALSE)
+                && (a->x == NULL || writable == ASK_BUFFERED || a->x->kind != KIND_CODE)
+                && (a->connected == NULL || a->connected->kind != KIND_CODE);
 }
 
 bool asker_answer(const struct asker *a, PyObject *channel, struct answer *out)

@@ -180,6 +180,23 @@ static inline PyObject *shape_value(const struct shape *s, const struct attribut
     return value != NULL || a->kind != KIND_VALUE ? value : a->value;
 }
 
+/* The same, of an instance that has an array, for a class that has no descriptor of that name. */
+static inline PyObject *shape_array_value(const struct attribute *a, PyObject *const *array)
+{
+    PyObject *value = a->index < 0 ? NULL : array[a->index];
+
+    return value != NULL || a->kind != KIND_VALUE ? value : a->value;
+}
+
+/* object.name: a new reference, or NULL with an exception. */
+static inline PyObject *get_attribute(PyObject *object, enum at at)
+{
+    const struct shape *s     = shape_of(Py_TYPE(object));
+    PyObject           *value = s == NULL ? NULL : shape_value(s, &s->attributes[at], object);
+
+    return value == NULL ? PyObject_GetAttr(object, at_name(at)) : Py_NewRef(value);
+}
+
 /* The truth of a value if that is plain: 1, 0, or -1. `*keeps` is cleared if it may change in place. */
 int shape_truth(PyObject *value, bool *keeps);
 
@@ -194,10 +211,17 @@ void predicate_recognise(struct predicate *p, PyObject *function);
  * anybody's was run, `type` is to be cleared.
  */
 struct asker {
-    const struct state *st;
-    PyTypeObject       *type;
-    struct shape       *shape;
-    enum question       question[2]; /* readable, writable */
+    const struct pass *p;
+    PyTypeObject      *type;
+    struct shape      *shape;
+    enum question      question[2]; /* readable, writable */
+
+    /* Where readable() always says the same, and writable() too or by the length of `x`. */
+    bool                    simple, writes;
+    const struct attribute *x;         /* or NULL */
+    const struct attribute *connected; /* NULL, or what has to be True */
+    const struct attribute *accepting;
+    short                   want[2]; /* for who does not want to write, and for who does */
 };
 
 struct answer {
@@ -206,8 +230,37 @@ struct answer {
     PyObject *fifo;  /* borrowed, or NULL: a deque; not empty is a wish to write */
 };
 
+void asker_learn(struct asker *a, PyTypeObject *type);
+
 /* Whether the predicates of the channel's class are known. */
-bool asker_knows(struct asker *a, PyObject *channel);
+static inline bool asker_knows(struct asker *a, PyObject *channel)
+{
+    if (a->type != Py_TYPE(channel))
+        asker_learn(a, Py_TYPE(channel));
+    return a->question[0] != ASK_CALL && a->question[1] != ASK_CALL;
+}
+
+/* After asker_knows(): what the channel wants, in the simplest case; false: it is another. */
+static inline bool asker_simple(const struct asker *a, PyObject *channel, short *want)
+{
+    PyObject *const *array = a->simple ? shape_array(channel) : NULL;
+    bool             write = a->writes;
+
+    if (array == NULL)
+        return false;
+    if (a->x != NULL) {
+        PyObject *value = shape_array_value(a->x, array);
+
+        if (value == NULL || !PyBytes_CheckExact(value)
+            || (a->connected != NULL && shape_array_value(a->connected, array) != Py_True))
+            return false;
+        write = Py_SIZE(value) > 0;
+    }
+    if (write && shape_array_value(a->accepting, array) != Py_False)
+        return false;
+    *want = a->want[write];
+    return true;
+}
 
 /* What the channel wants, if its class is known and its attributes are plain. No code is run. */
 bool asker_answer(const struct asker *a, PyObject *channel, struct answer *out);

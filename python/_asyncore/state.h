@@ -52,6 +52,7 @@ struct state {
     /* What the globals held when the state was made. */
     PyObject *select_module, *select_select, *select_poll;
     PyObject *told[4];                        /* read, write, _exception, readwrite: ours */
+    PyObject *events[2];                      /* handle_read_event, handle_write_event: ours */
     PyObject *readable, *writable;            /* of dispatcher */
     PyObject *buffered_writable, *out_buffer; /* of dispatcher_with_send */
     PyObject *chat_readable, *chat_writable;  /* of async_chat, once asynchat is there */
@@ -166,7 +167,6 @@ implementation method_of(PyObject *callable);
 void trace(struct state *st, enum site site);
 
 /* channel.c */
-PyObject *get_attribute(PyObject *object, enum at at);  /* a new reference */
 int       attribute_true(PyObject *object, enum at at); /* 1, 0, or -1 with an exception */
 PyObject *call_attribute(PyObject *object, enum at at);
 int       call_method(PyObject *object, enum at at); /* 0, or -1 with an exception */

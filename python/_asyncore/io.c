@@ -73,7 +73,7 @@ static bool probe(int family, int type, double timeout, int64_t nanoseconds)
 }
 
 /* Whether the class has the methods that it came with. */
-static bool unpatched(void)
+static inline bool unpatched(void)
 {
     if (type_tag(socket_type) == checked_tag && checked_tag != 0)
         return true;
@@ -112,7 +112,14 @@ int io_ready(void)
     return 0;
 }
 
-bool io_socket(PyObject *object, struct real_socket *out)
+/* The descriptor and more of an object that is a socket.socket and nothing else. */
+struct real_socket {
+    int  fd;
+    bool nonblocking;
+    bool stream; /* of TCP: a short read has read all that there was */
+};
+
+static inline bool is_real(PyObject *object, struct real_socket *out)
 {
     const struct layout *fields = (const struct layout *)(const void *)object;
 
@@ -165,7 +172,7 @@ static PyObject *usable_socket(PyObject *channel, struct real_socket *real)
 {
     PyObject *socket = get_attribute(channel, AT_socket);
 
-    if (socket != NULL && io_socket(socket, real) && real->nonblocking && real->fd >= 0)
+    if (socket != NULL && is_real(socket, real) && real->nonblocking && real->fd >= 0)
         return socket;
     /* Asked again by the Python text. */
     Py_XDECREF(socket);

@@ -70,7 +70,8 @@ static void state_dealloc(PyObject *self)
     Py_CLEAR(st->chat_writable);
     Py_CLEAR(st->originals);
     Py_CLEAR(st->pairs);
-    Py_CLEAR(st->no_waker);
+    PyMem_Free(st->few);
+    PyMem_Free(st->asker);
     for (int i = 0; i < SITES; i++)
         Py_CLEAR(st->codes[i]);
     type->tp_free(self);
@@ -262,8 +263,7 @@ static PyObject *install(PyObject *module, PyObject *globals)
         return NULL;
     st->globals   = Py_NewRef(globals);
     st->originals = PyDict_New();
-    st->no_waker  = PyLong_FromLong(-1);
-    if (st->originals == NULL || st->no_waker == NULL)
+    if (st->originals == NULL)
         rc = -1;
     else
         take_select(st);

@@ -357,6 +357,20 @@ void asker_learn(struct asker *a, PyTypeObject *type)
                 && (a->connected == NULL || a->connected->kind != KIND_CODE);
 }
 
+bool asker_is_current(const struct asker *a)
+{
+    if (a->type == NULL || !a->simple || !shape_is_current(a->shape, a->type) || observed())
+        return false;
+    for (int i = 0; i < 2; i++) {
+        struct predicate *p        = &a->shape->predicates[i];
+        PyObject         *function = a->shape->attributes[i == 0 ? AT_readable : AT_writable].value;
+
+        if (p->question != ASK_CALL && !holds(p, function))
+            return false;
+    }
+    return true;
+}
+
 bool asker_answer(const struct asker *a, PyObject *channel, struct answer *out)
 {
     PyObject *queue   = NULL;

@@ -217,7 +217,7 @@ struct asker {
     enum question      question[2]; /* readable, writable */
 
     /* Where readable() always says the same, and writable() too or by the length of `x`. */
-    bool                    simple, writes;
+    bool                    simple, writes, by_select;
     const struct attribute *x;         /* or NULL */
     const struct attribute *connected; /* NULL, or what has to be True */
     const struct attribute *accepting;
@@ -231,6 +231,9 @@ struct answer {
 };
 
 void asker_learn(struct asker *a, PyTypeObject *type);
+
+/* Whether what was learnt in a pass before is so in this one. */
+bool asker_is_current(const struct asker *a);
 
 /* Whether the predicates of the channel's class are known. */
 static inline bool asker_knows(struct asker *a, PyObject *channel)

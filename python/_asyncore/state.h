@@ -12,6 +12,8 @@
 
 #include "compat.h"
 
+struct asker;
+struct few;
 struct table;
 
 /* Where a line of the Python text is named in a traceback. The first word is the function's name. */
@@ -65,9 +67,10 @@ struct state {
     uint64_t  loop_tag;
     PyObject *timers;
 
+    struct few   *few;       /* the small map last used */
+    struct asker *asker;     /* of the small pass last made, or NULL */
     struct table *tables;    /* of maps, the one last used first */
     PyObject     *pairs;     /* _owned_passes, as we made it */
-    PyObject     *no_waker;  /* -1 */
     PyObject     *originals; /* dict: name -> the Python function */
     PyObject     *codes[SITES];
 };
@@ -194,14 +197,6 @@ int call_handling(PyObject *object, enum at at);
 int       io_ready(void);
 PyObject *do_recv(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_send(struct state *st, PyObject *const *args, Py_ssize_t n);
-/* The descriptor and more of an object that is a socket.socket and nothing else. */
-struct real_socket {
-    int  fd;
-    bool nonblocking;
-    bool stream; /* of TCP: a short read has read all that there was */
-};
-bool io_socket(PyObject *object, struct real_socket *out);
-
 /* pass.c: one pass over a map. */
 struct pass {
     struct state *st;
@@ -221,10 +216,17 @@ struct event {
 
 PyObject *do_select_pass(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_poll_pass(struct state *st, PyObject *const *args, Py_ssize_t n);
+
+/* Reads the timeout of a pass; false: it is one that the Python text has to deal with. */
+bool pass_timeout(struct pass *p);
+
+/* The pass: 0, -1, or 1: the Python text is to do it. */
+int pass_run(const struct pass *p);
+
+/* loop.c */
 PyObject *do_loop(struct state *st, PyObject *const *args, Py_ssize_t n);
 
 /* ask.c: what a channel wants: readable() and writable(), as the bits of poll(). 0 or -1. */
-struct asker;
 int   pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short *want);
 short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting);
 

@@ -190,19 +190,21 @@ static bool holds(struct predicate *p, PyObject *function)
 
 void predicate_recognise(struct predicate *p, PyObject *function)
 {
-    PyObject *code, *attribute = NULL;
+    PyObject *code      = function != NULL && PyFunction_Check(function) ? PyFunction_GET_CODE(function)
+                                                                         : NULL;
+    PyObject *attribute = NULL;
 
+    /* Classes change all the time, where they count something; their functions do not. */
+    if (p->code == code)
+        return;
     Py_CLEAR(p->code);
     Py_CLEAR(p->name);
-    *p = (struct predicate){.question = ASK_CALL};
-    if (function == NULL || !PyFunction_Check(function))
-        return;
-    code = PyFunction_GET_CODE(function);
-    for (int i = 0; i < TEMPLATES && p->question == ASK_CALL; i++) {
+    *p = (struct predicate){.question = ASK_CALL, .code = code};
+    Py_XINCREF(code);
+    for (int i = 0; code != NULL && i < TEMPLATES && p->question == ASK_CALL; i++) {
         if (fits(compiled[i], code, &attribute)) {
             p->question = (uint8_t)templates[i].question;
             p->builtin  = templates[i].builtin;
-            p->code     = Py_NewRef(code);
             p->name     = attribute;
             attribute   = NULL;
         }

@@ -33,12 +33,16 @@ static PyDictKeysObject *keys_of(PyTypeObject *type)
     return keys;
 }
 
+/* The names in there are interned, as a rule. */
 static short index_of(PyDictKeysObject *keys, PyObject *name)
 {
+    for (Py_ssize_t i = 0; i < keys->dk_nentries && i < 1000; i++)
+        if (DK_UNICODE_ENTRIES(keys)[i].me_key == name)
+            return (short)i;
     for (Py_ssize_t i = 0; i < keys->dk_nentries && i < 1000; i++) {
         PyObject *key = DK_UNICODE_ENTRIES(keys)[i].me_key;
 
-        if (key != NULL && (key == name || PyUnicode_Compare(key, name) == 0))
+        if (key != NULL && !PyUnicode_CHECK_INTERNED(key) && PyUnicode_Compare(key, name) == 0)
             return (short)i;
     }
     return -1;
@@ -80,10 +84,12 @@ static void place_attribute(struct attribute *a, PyTypeObject *type, PyDictKeysO
 static struct shape *make_shape(struct shape *s, PyTypeObject *type)
 {
     PyDictKeysObject *keys;
-    bool              same_class = s->type == type && s->tag == type_tag(type) && s->tag != 0;
-
     if (type->tp_getattro != PyObject_GenericGetAttr
         || !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
+        return NULL;
+    /* A class that has changed too often gets no tag any more. */
+    (void)_PyType_Lookup(type, names.readable);
+    if (type_tag(type) == 0)
         return NULL;
     keys     = keys_of(type);
     s->tag   = 0;
@@ -94,8 +100,7 @@ static struct shape *make_shape(struct shape *s, PyTypeObject *type)
     for (int i = 0; i < 2; i++) {
         struct predicate *p = &s->predicates[i];
 
-        if (!same_class)
-            predicate_recognise(p, s->attributes[i == 0 ? AT_readable : AT_writable].value);
+        predicate_recognise(p, s->attributes[i == 0 ? AT_readable : AT_writable].value);
         if (p->name != NULL)
             place_attribute(&p->attribute, type, keys, p->name);
     }

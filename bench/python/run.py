@@ -200,8 +200,8 @@ def cpu(python, goals):
         print('     ' + said(ratios), flush=True)
 
 
-IDLE = [(1000, 'buffered', 15), (1000, 'asyncore', 15), (1000, 'others', 3),
-        (4000, 'buffered', 50), (4000, 'asyncore', 50), (4000, 'others', 3.5)]
+IDLE = [(1000, 'buffered', 15), (1000, 'asyncore', 3), (1000, 'others', 3),
+        (4000, 'buffered', 50), (4000, 'asyncore', 3.5), (4000, 'others', 3.5)]
 NAMED = {'buffered': 'inherited', 'asyncore': 'plain', 'others': 'any'}
 
 
@@ -284,7 +284,7 @@ def main():
     parser.add_argument('folder')
     parser.add_argument('--only', action='append', help='a tag, as cp311')
     parser.add_argument('parts', nargs='*', help=', '.join(parts))
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
     with open(os.path.join(args.folder, 'pythons.txt')) as lines:

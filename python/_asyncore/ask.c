@@ -168,14 +168,12 @@ static bool ask_quietly(const struct pass *p, const struct table *t, struct chan
 
     if (!asker_knows(a, channel))
         return false;
-    if ((!KEEPS_ANSWERS || t->n < MANY || c->quiet < LONG_QUIET)
-        && asker_simple(a, channel, want))
+    if ((!KEEPS_ANSWERS || t->n < MANY || c->quiet < LONG_QUIET) && asker_simple(a, channel, want))
         return true;
     if (is_kept(c, a, channel)) {
         bool writable = c->fifo != NULL ? Py_SIZE(c->fifo) > 0 : c->answer & ANSWER_WRITE;
 
-        *want =
-            pass_wants(p, c->answer & ANSWER_READ, writable, c->answer & ANSWER_ACCEPT);
+        *want = pass_wants(p, c->answer & ANSWER_READ, writable, c->answer & ANSWER_ACCEPT);
         return true;
     }
     c->answer = ANSWER_NONE;

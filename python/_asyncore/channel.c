@@ -23,7 +23,7 @@ int attribute_true(PyObject *object, enum at at)
 /* Calls the method by its place, if the class's is the instance's; else by its name. */
 static PyObject *call_shaped(const struct shape *s, PyObject *object, enum at at)
 {
-    const struct attribute *a = s == NULL ? NULL : &s->attributes[at];
+    const struct attribute *a       = s == NULL ? NULL : &s->attributes[at];
     PyObject               *args[2] = {NULL, object}, *function, *result;
 
     if (a == NULL || a->kind != KIND_METHOD || shape_instance_value(s, a, object) != NULL)
@@ -307,10 +307,10 @@ static int connect_event(PyObject *channel)
 
 PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
-    enum site site = SITE_READ_ACCEPT;
-    PyObject *channel;
+    enum site           site = SITE_READ_ACCEPT;
+    PyObject           *channel;
     const struct shape *s;
-    int       rc;
+    int                 rc;
 
     if (n != 1)
         return not_mine;
@@ -318,7 +318,7 @@ PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize
     s       = shape_of(Py_TYPE(channel));
     if (s != NULL && only_connected(s, channel))
         return none_or_null(tell_connected(st, s, channel, 0));
-    rc      = attribute_true(channel, AT_accepting);
+    rc = attribute_true(channel, AT_accepting);
     if (rc > 0) {
         rc = call_method(channel, AT_handle_accept);
     } else if (rc == 0) {
@@ -338,10 +338,10 @@ PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize
 
 PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
-    enum site site = SITE_WRITE_CONNECT;
-    PyObject *channel;
+    enum site           site = SITE_WRITE_CONNECT;
+    PyObject           *channel;
     const struct shape *s;
-    int       rc;
+    int                 rc;
 
     if (n != 1)
         return not_mine;
@@ -349,7 +349,7 @@ PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssiz
     s       = shape_of(Py_TYPE(channel));
     if (s != NULL && only_connected(s, channel))
         return none_or_null(tell_connected(st, s, channel, 1));
-    rc      = attribute_true(channel, AT_accepting);
+    rc = attribute_true(channel, AT_accepting);
     if (rc > 0)
         return Py_NewRef(Py_None);
     if (rc == 0)

@@ -231,7 +231,7 @@ static ssize_t give(int fd, const void *data, Py_ssize_t size)
         return send(fd, data, (size_t)size, MSG_DONTWAIT);
     Py_BEGIN_ALLOW_THREADS sent = send(fd, data, (size_t)size, MSG_DONTWAIT);
     error                       = errno;
-    Py_END_ALLOW_THREADS errno = error;
+    Py_END_ALLOW_THREADS errno  = error;
     return sent;
 }
 

@@ -70,13 +70,13 @@ static PyObject *run_passes(const struct pass *p, long left)
 /* loop(timeout=30.0, use_poll=False, map=None, count=None) */
 PyObject *do_loop(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
-    PyObject *map   = n > 2 && args[2] != NULL ? args[2] : Py_None;
-    PyObject *count = n > 3 && args[3] != NULL ? args[3] : Py_None;
-    PyObject *result = NULL;
+    PyObject   *map    = n > 2 && args[2] != NULL ? args[2] : Py_None;
+    PyObject   *count  = n > 3 && args[3] != NULL ? args[3] : Py_None;
+    PyObject   *result = NULL;
     struct pass p;
-    bool      use_poll = n > 1 && args[1] == Py_True;
-    long      left     = -1;
-    int       overflow = 0;
+    bool        use_poll = n > 1 && args[1] == Py_True;
+    long        left     = -1;
+    int         overflow = 0;
 
     if (n > 4 || (n > 1 && args[1] != NULL && args[1] != Py_True && args[1] != Py_False))
         return not_mine;

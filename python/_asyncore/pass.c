@@ -356,6 +356,9 @@ static int ask_all(const struct pass *p, struct simple *s)
             continue;
         }
         s->items[i].channel = NULL;
+        /* The last one that has it: letting go runs code. */
+        if (Py_REFCNT(channel) == 1)
+            asker.type = NULL;
         Py_DECREF(channel);
     }
     s->n = k;

@@ -13,11 +13,13 @@
 #include "internal/pycore_interp.h"
 #endif
 
-static const struct template {
-    const char    *text;
-    enum question  question;
-    bool           builtin;
-} templates[] = {
+static const struct template
+{
+    const char   *text;
+    enum question question;
+    bool          builtin;
+}
+templates[] = {
     {"True", ASK_TRUE, false},
     {"False", ASK_FALSE, false},
     {"self.x", ASK_VALUE, false},
@@ -44,7 +46,7 @@ static PyObject *get(PyObject *code, const char *what)
 static bool same(PyObject *a, PyObject *b, const char *what)
 {
     PyObject *of_a = get(a, what), *of_b = get(b, what);
-    bool      equal = of_a != NULL && of_b != NULL && PyObject_RichCompareBool(of_a, of_b, Py_EQ) == 1;
+    bool equal = of_a != NULL && of_b != NULL && PyObject_RichCompareBool(of_a, of_b, Py_EQ) == 1;
 
     Py_XDECREF(of_a);
     Py_XDECREF(of_b);
@@ -55,7 +57,7 @@ static bool same(PyObject *a, PyObject *b, const char *what)
 static bool same_constants(PyObject *a, PyObject *b)
 {
     PyObject *of_a = get(a, "co_consts"), *of_b = get(b, "co_consts");
-    bool      equal = of_a != NULL && of_b != NULL && PyTuple_GET_SIZE(of_a) == PyTuple_GET_SIZE(of_b);
+    bool equal = of_a != NULL && of_b != NULL && PyTuple_GET_SIZE(of_a) == PyTuple_GET_SIZE(of_b);
 
     for (Py_ssize_t i = 0; equal && i < PyTuple_GET_SIZE(of_a); i++) {
         PyObject *one = PyTuple_GET_ITEM(of_a, i), *other = PyTuple_GET_ITEM(of_b, i);
@@ -91,8 +93,8 @@ static bool same_names(PyObject *of_template, PyObject *code, PyObject **attribu
 static bool fits(PyObject *of_template, PyObject *code, PyObject **attribute)
 {
     static const char *const plain[] = {
-        "co_argcount", "co_kwonlyargcount", "co_posonlyargcount", "co_nlocals",
-        "co_freevars", "co_cellvars",       "co_code",
+        "co_argcount", "co_kwonlyargcount", "co_posonlyargcount", "co_nlocals", "co_freevars",
+        "co_cellvars", "co_code",
     };
     /* Where a function was written, and what its file has imported from the future, is no matter. */
     const int flags = 0xffff & ~CO_NESTED;
@@ -171,7 +173,8 @@ static bool builtins_are_plain(struct predicate *p, const PyFunctionObject *f)
         len = PyDict_GetItemString(PyEval_GetBuiltins(), "len");
     if (truth == NULL)
         truth = (PyObject *)&PyBool_Type;
-    if (len == NULL || !PyCFunction_Check(len) || PyDict_GetItemString(f->func_globals, "len") != NULL
+    if (len == NULL || !PyCFunction_Check(len)
+        || PyDict_GetItemString(f->func_globals, "len") != NULL
         || PyDict_GetItemString(f->func_globals, "bool") != NULL || !PyDict_CheckExact(builtins)
         || PyDict_GetItemString(builtins, "len") != len
         || PyDict_GetItemString(builtins, "bool") != truth)
@@ -185,13 +188,14 @@ static bool holds(struct predicate *p, PyObject *function)
 {
     const PyFunctionObject *f = (PyFunctionObject *)(void *)function;
 
-    return f->func_code == p->code && !instrumented(p->code) && (!p->builtin || builtins_are_plain(p, f));
+    return f->func_code == p->code && !instrumented(p->code)
+           && (!p->builtin || builtins_are_plain(p, f));
 }
 
 void predicate_recognise(struct predicate *p, PyObject *function)
 {
-    PyObject *code      = function != NULL && PyFunction_Check(function) ? PyFunction_GET_CODE(function)
-                                                                         : NULL;
+    PyObject *code =
+        function != NULL && PyFunction_Check(function) ? PyFunction_GET_CODE(function) : NULL;
     PyObject *attribute = NULL;
 
     /* Classes change all the time, where they count something; their functions do not. */
@@ -284,7 +288,7 @@ static int buffered(const struct shape *s, PyObject *channel, bool *keeps)
 static int chat(const struct shape *s, PyObject *channel, PyObject **fifo, bool *keeps)
 {
     int       connected = truth_of(s, AT_connected, channel, keeps);
-    PyObject *value = shape_value(s, &s->attributes[AT_producer_fifo], channel);
+    PyObject *value     = shape_value(s, &s->attributes[AT_producer_fifo], channel);
 
     if (connected < 0 || value == NULL || Py_TYPE(value) != deque_type)
         return -1;
@@ -352,7 +356,7 @@ void asker_learn(struct asker *a, PyTypeObject *type)
     a->accepting = &s->attributes[AT_accepting];
     a->want[0]   = pass_wants(a->p, reads, false, false);
     a->want[1]   = pass_wants(a->p, reads, true, false);
-    a->simple = s->keys != NULL && s->attributes[AT_readable].index < 0
+    a->simple    = s->keys != NULL && s->attributes[AT_readable].index < 0
                 && s->attributes[AT_writable].index < 0 && a->accepting->kind != KIND_CODE
                 && (a->x != NULL || writable == ASK_TRUE || writable == ASK_FALSE)
                 && (a->x == NULL || writable == ASK_BUFFERED || a->x->kind != KIND_CODE)

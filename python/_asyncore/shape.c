@@ -2,14 +2,17 @@
 /* Shapes: see shape.h. */
 #include "shape.h"
 
-enum { WAYS = 4 /* places that a class may have */ };
+enum {
+    WAYS    = 4,  /* places that a class may have */
+    CHANGES = 32, /* of a class that counts something in itself, or the like */
+    REST    = 64  /* so many lookups go the common way then, before its shape is made again */
+};
 
 struct shape shapes[SHAPES];
 
-
 PyObject *at_name(enum at at)
 {
-#define X(name) [AT_##name] = &names.name,
+#define X(name) [AT_##name]             = &names.name,
     static PyObject *const *const all[] = {ATTRIBUTE_NAMES(X)};
 #undef X
     return *all[at];
@@ -73,17 +76,19 @@ static void place_attribute(struct attribute *a, PyTypeObject *type, PyDictKeysO
     a->index = keys == NULL ? -1 : index_of(keys, name);
     if (value == NULL)
         a->kind = KIND_NONE;
-    else if (of->tp_descr_set != NULL)
-        a->kind = KIND_CODE;
-    else if (of->tp_descr_get == NULL)
-        a->kind = KIND_VALUE;
+    else if (PyFunction_Check(value) || of == method_type)
+        a->kind = KIND_METHOD;
+    else if (PyType_HasFeature(of, Py_TPFLAGS_HEAPTYPE) || of->tp_descr_get != NULL
+             || of->tp_descr_set != NULL)
+        a->kind = KIND_CODE; /* a class that can change may become one of descriptors */
     else
-        a->kind = PyFunction_Check(value) || of == method_type ? KIND_METHOD : KIND_CODE;
+        a->kind = KIND_VALUE;
 }
 
 static struct shape *make_shape(struct shape *s, PyTypeObject *type)
 {
     PyDictKeysObject *keys;
+
     if (type->tp_getattro != PyObject_GenericGetAttr
         || !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
         return NULL;
@@ -91,10 +96,12 @@ static struct shape *make_shape(struct shape *s, PyTypeObject *type)
     (void)_PyType_Lookup(type, names.readable);
     if (type_tag(type) == 0)
         return NULL;
-    keys     = keys_of(type);
-    s->tag   = 0;
-    s->keys  = keys;
-    s->names = keys == NULL ? 0 : shape_names(keys);
+    s->changes = s->type != type ? 0 : s->changes <= CHANGES ? s->changes + 1 : s->changes;
+    s->rest    = REST;
+    keys       = keys_of(type);
+    s->tag     = 0;
+    s->keys    = keys;
+    s->names   = keys == NULL ? 0 : shape_names(keys);
     for (int i = 0; i < ATTRIBUTES; i++)
         place_attribute(&s->attributes[i], type, keys, at_name((enum at)i));
     for (int i = 0; i < 2; i++) {
@@ -111,7 +118,7 @@ static struct shape *make_shape(struct shape *s, PyTypeObject *type)
 
 struct shape *shape_find(PyTypeObject *type)
 {
-    size_t first = shape_slot(type);
+    size_t        first = shape_slot(type);
     static size_t next;
     struct shape *s = NULL;
 
@@ -120,6 +127,10 @@ struct shape *shape_find(PyTypeObject *type)
 
         if (shape_is_current(at, type))
             return at;
+        if (at->type == type && at->changes > CHANGES && at->rest > 0) {
+            at->rest--;
+            return NULL;
+        }
         if (s == NULL && (at->type == type || at->type == NULL))
             s = at;
     }

@@ -32,32 +32,34 @@ struct attribute {
 
 /* What readable() or writable() does, if it is something plain. */
 enum question {
-    ASK_CALL,  /* nothing that is known */
-    ASK_TRUE,  /* return True */
-    ASK_FALSE, /* return False */
-    ASK_VALUE, /* return self.x, return bool(self.x) */
-    ASK_NOT,   /* return not self.x */
-    ASK_LEN,   /* return len(self.x), return len(self.x) > 0, return len(self.x) != 0 */
+    ASK_CALL,     /* nothing that is known */
+    ASK_TRUE,     /* return True */
+    ASK_FALSE,    /* return False */
+    ASK_VALUE,    /* return self.x, return bool(self.x) */
+    ASK_NOT,      /* return not self.x */
+    ASK_LEN,      /* return len(self.x), return len(self.x) > 0, return len(self.x) != 0 */
     ASK_BUFFERED, /* dispatcher_with_send.writable() */
     ASK_CHAT      /* async_chat.writable() */
 };
 
 struct predicate {
     uint8_t          question;
-    bool             builtin; /* it calls len() or bool() */
-    PyObject        *code;    /* that was recognised; a reference */
+    bool             builtin;                   /* it calls len() or bool() */
+    PyObject        *code;                      /* that was recognised; a reference */
     uint64_t         globals_tag, builtins_tag; /* when len and bool were the builtin ones */
     struct attribute attribute;                 /* x */
     PyObject        *name;                      /* x, a reference */
 };
 
 struct shape {
-    PyTypeObject    *type;
-    unsigned         tag;
+    PyTypeObject     *type;
+    unsigned          tag;
     PyDictKeysObject *keys; /* of the arrays, and how many names there were */
-    Py_ssize_t       names;
-    struct attribute attributes[ATTRIBUTES];
-    struct predicate predicates[2]; /* readable, writable */
+    Py_ssize_t        names;
+    uint8_t           changes; /* how often it had to be made anew, up to some */
+    uint8_t           rest;    /* lookups that do without, when it has to be again */
+    struct attribute  attributes[ATTRIBUTES];
+    struct predicate  predicates[2]; /* readable, writable */
 };
 
 /* --- the inside of instances -------------------------------------------------------------------- */

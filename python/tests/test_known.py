@@ -331,6 +331,22 @@ class Methods(Case):
         vars(d)['handle_read'] = lambda: told.append('dict')
         self.assertEqual(turn(), ['connect', 'dict'])
 
+    def test_a_value_whose_class_becomes_a_descriptor(self):
+        class Value:
+            pass
+
+        class Channel(asyncore.dispatcher):
+            socket = Value()
+
+        ours, theirs = self.pair()
+        d = Channel(None, {})
+        d.__dict__['socket'] = ours
+        self.assertEqual(d.send(b'x'), 1)
+        Value.__get__ = lambda self, obj, cls=None: self
+        Value.__set__ = lambda self, obj, value: None
+        Value.send = lambda self, data: 55
+        self.assertEqual(d.send(b'x'), 55)
+
     def test_the_socket_by_all_ways(self):
         ours, theirs = self.pair()
 

@@ -29,6 +29,8 @@ static int state_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(st->writable);
     Py_VISIT(st->buffered_writable);
     Py_VISIT(st->out_buffer);
+    Py_VISIT(st->dispatcher);
+    Py_VISIT(st->initiate_send);
     Py_VISIT(st->chat_readable);
     Py_VISIT(st->chat_writable);
     Py_VISIT(st->originals);
@@ -45,6 +47,7 @@ static int state_clear(PyObject *self)
         Py_CLEAR(st->told[i]);
     Py_CLEAR(st->events[0]);
     Py_CLEAR(st->events[1]);
+    Py_CLEAR(st->dispatcher);
     st->globals_tag = 0;
     st->plain       = false;
     return 0;
@@ -66,6 +69,7 @@ static void state_dealloc(PyObject *self)
     Py_CLEAR(st->writable);
     Py_CLEAR(st->buffered_writable);
     Py_CLEAR(st->out_buffer);
+    Py_CLEAR(st->initiate_send);
     Py_CLEAR(st->chat_readable);
     Py_CLEAR(st->chat_writable);
     Py_CLEAR(st->originals);
@@ -180,6 +184,7 @@ static const struct replacement {
     {"dispatcher", "handle_write_event", do_handle_write_event, NULL},
     {"dispatcher", "recv", do_recv, NULL},
     {"dispatcher", "send", do_send, NULL},
+    {"dispatcher_with_send", "send", do_buffered_send, NULL},
     {"dispatcher", "add_channel", do_add_channel, NULL},
     {"dispatcher", "del_channel", do_del_channel, NULL},
 };
@@ -206,13 +211,15 @@ static PyObject *find_function(const struct state *st, const struct replacement 
 
 static int replace(struct state *st, const struct replacement *r)
 {
-    PyObject *function = find_function(st, r);
-    PyObject *callable = NULL;
-    int       rc       = -1;
+    /* The classes have no other methods of the same name that are replaced. */
+    const char *key      = r->call == do_buffered_send ? "dispatcher_with_send.send" : r->name;
+    PyObject   *function = find_function(st, r);
+    PyObject   *callable = NULL;
+    int         rc       = -1;
 
     if (function != NULL)
         callable = method_new(st, r->call, r->keywords, function);
-    if (callable != NULL && PyDict_SetItemString(st->originals, r->name, function) == 0)
+    if (callable != NULL && PyDict_SetItemString(st->originals, key, function) == 0)
         rc = r->owner == NULL ? PyDict_SetItemString(st->globals, r->name, callable)
                               : PyObject_SetAttrString(global(st, r->owner), r->name, callable);
     for (size_t i = 0; rc == 0 && r->owner == NULL && i < sizeof st->told / sizeof st->told[0]; i++)
@@ -282,6 +289,9 @@ static PyObject *install(PyObject *module, PyObject *globals)
     st->writable          = take_predicate(st, "dispatcher", "writable");
     st->buffered_writable = take_predicate(st, "dispatcher_with_send", "writable");
     st->out_buffer        = take_predicate(st, "dispatcher_with_send", "out_buffer");
+    st->initiate_send     = take_predicate(st, "dispatcher_with_send", "initiate_send");
+    st->dispatcher        = global(st, "dispatcher");
+    Py_XINCREF(st->dispatcher);
     Py_DECREF((PyObject *)st);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }

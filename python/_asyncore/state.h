@@ -45,6 +45,7 @@ enum site {
     SITE_RECV_CLOSE,
     SITE_SEND_SEND,
     SITE_SEND_CLOSE,
+    SITE_BUFFERED_SEND,
     SITES
 };
 
@@ -58,6 +59,11 @@ struct state {
     PyObject *readable, *writable;            /* of dispatcher */
     PyObject *buffered_writable, *out_buffer; /* of dispatcher_with_send */
     PyObject *chat_readable, *chat_writable;  /* of async_chat, once asynchat is there */
+    PyObject *dispatcher, *initiate_send;     /* the class; of dispatcher_with_send */
+
+    /* dispatcher.send() is to fail for this channel as the system call did that was made already. */
+    PyObject *failed_channel;
+    int       failed_error;
 
     /* The globals and the module select are as they were while these are their tags. */
     uint64_t globals_tag, select_tag;
@@ -87,6 +93,7 @@ extern PyObject *const not_mine;
     X(connected)                                                                                   \
     X(connecting)                                                                                  \
     X(debug)                                                                                       \
+    X(dispatcher)                                                                                  \
     X(fileno)                                                                                      \
     X(handle_accept)                                                                               \
     X(handle_close)                                                                                \
@@ -136,6 +143,7 @@ extern struct names names;
     X(accepting)                                                                                   \
     X(connected)                                                                                   \
     X(connecting)                                                                                  \
+    X(debug)                                                                                       \
     X(handle_accept)                                                                               \
     X(handle_close)                                                                                \
     X(handle_connect_event)                                                                        \
@@ -145,9 +153,11 @@ extern struct names names;
     X(handle_read_event)                                                                           \
     X(handle_write)                                                                                \
     X(handle_write_event)                                                                          \
+    X(initiate_send)                                                                               \
     X(out_buffer)                                                                                  \
     X(producer_fifo)                                                                               \
     X(readable)                                                                                    \
+    X(send)                                                                                        \
     X(socket)                                                                                      \
     X(writable)
 #define X(name) AT_##name,
@@ -197,6 +207,7 @@ int call_handling(PyObject *object, enum at at);
 int       io_ready(void);
 PyObject *do_recv(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_send(struct state *st, PyObject *const *args, Py_ssize_t n);
+PyObject *do_buffered_send(struct state *st, PyObject *const *args, Py_ssize_t n);
 /* pass.c: one pass over a map. */
 struct pass {
     struct state *st;

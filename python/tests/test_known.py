@@ -4,6 +4,10 @@ looking: nothing of that may show."""
 
 import builtins
 import collections
+import errno
+import select
+import socket
+import struct
 import sys
 import traceback
 import unittest
@@ -373,6 +377,104 @@ class Methods(Case):
         self.assertEqual(d.send(b'x'), 1)
         del d.socket
         self.assertRaises(AttributeError, d.send, b'x')
+
+
+class Buffered(Case):
+    """dispatcher_with_send.send(), which needs no buffer as long as the socket takes all."""
+
+    def sender(self, sock, **methods):
+        cls = type('Sender', (asyncore.dispatcher_with_send,), methods)
+        return cls(sock, self.map)
+
+    def test_what_is_left_is_in_the_buffer(self):
+        ours, theirs = self.tcp_pair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 50000)
+        d = self.sender(ours)
+        self.assertIsNone(d.send(b'abc'))
+        self.assertEqual((d.out_buffer, theirs.recv(10)), (b'', b'abc'))
+        sent = 0
+        while not d.out_buffer:
+            d.send(b'%05d' % sent * 12000)
+            sent += 1
+        left = d.out_buffer
+        d.send(b'more')
+        self.assertTrue(d.out_buffer and (left + b'more').endswith(d.out_buffer))
+        whole = b''.join(b'%05d' % i * 12000 for i in range(sent)) + b'more'
+        got = b''
+        while len(got) < len(whole):
+            got += theirs.recv(1 << 20)
+            d.initiate_send()
+        self.assertEqual((got == whole, d.out_buffer), (True, b''))
+
+    def test_the_buffer_when_the_peer_is_gone(self):
+        ours, theirs = self.pair()
+        seen = []
+        d = self.sender(ours, handle_close=lambda self: seen.append(self.out_buffer))
+        theirs.close()
+        d.send(b'abc')
+        self.assertEqual((seen, d.out_buffer), ([b'abc'], b'abc'))
+        ours.close()
+        d.send(b'de')
+        self.assertEqual((seen, d.out_buffer), ([b'abc', b'abcde'], b'abcde'))
+
+    def test_the_error_is_the_first_one(self):
+        # A reset is told once, by the call that finds it.
+        ours, theirs = self.tcp_pair()
+        seen = []
+        d = self.sender(ours, handle_close=lambda self: seen.append(sys.exc_info()[1].errno))
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        theirs.close()
+        select.select([ours], [], [])
+        d.send(b'abc')
+        self.assertEqual(seen, [errno.ECONNRESET])
+
+    def test_the_frames_of_an_error(self):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(udp.close)
+        udp.connect(('127.0.0.1', 9))
+        d = self.sender(udp)
+        data = bytes(65530)
+        try:
+            d.send(data)
+        except OSError as exc:
+            self.assertEqual(exc.errno, errno.EMSGSIZE)
+            names = [frame.name for frame in traceback.extract_tb(exc.__traceback__)]
+        self.assertEqual(names[1:], ['send', 'initiate_send', 'send'])
+        self.assertEqual(d.out_buffer, data)
+
+    def test_what_is_replaced_is_called(self):
+        ours, theirs = self.pair()
+        calls = []
+        d = self.sender(ours, initiate_send=lambda self: calls.append(self.out_buffer))
+        d.send(b'class')
+        self.assertEqual((calls, d.out_buffer), ([b'class'], b'class'))
+        d = self.sender(ours)
+        d.initiate_send = lambda: calls.append('instance')
+        d.send(b'x')
+        del d.initiate_send
+        d.out_buffer = b''
+        d.debug = True
+        d.log_info = lambda *args: calls.append('log')
+        d.send(b'x')
+        del d.debug
+        original = asyncore.dispatcher.send
+        asyncore.dispatcher.send = lambda self, data: calls.append(data) or len(data)
+        try:
+            d.send(b'patched')
+        finally:
+            asyncore.dispatcher.send = original
+        whole = asyncore.dispatcher
+        asyncore.dispatcher = type('dispatcher', (), {'send': lambda self, data: calls.append(1) or 1})
+        try:
+            d.send(b'y')
+        finally:
+            asyncore.dispatcher = whole
+        d.socket = type('Fake', (), {'send': lambda self, data: calls.append('fake') or len(data)})()
+        d.send(b'z')
+        self.assertEqual(calls, [b'class', 'instance', 'log', b'patched', 1, 'fake'])
+        self.assertEqual((d.out_buffer, theirs.recv(10)), (b'', b'x'))
+        d.out_buffer = b''
+        d.socket = ours
 
 
 if __name__ == '__main__':

@@ -154,7 +154,9 @@ static bool observed(void)
 #if PY_VERSION_HEX >= 0x030c0000
     static const _Py_GlobalMonitors nobody;
 
-    if (memcmp(&thread->interp->monitors, &nobody, sizeof nobody) != 0)
+    /* Where that lies may differ from one release to the next. */
+    if (Py_Version != PY_VERSION_HEX
+        || memcmp(&thread->interp->monitors, &nobody, sizeof nobody) != 0)
         return true;
 #endif
     return thread->c_tracefunc != NULL || thread->c_profilefunc != NULL

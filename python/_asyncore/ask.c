@@ -44,7 +44,7 @@ short pass_wants(const struct pass *p, bool readable, bool writable, bool accept
 /* What readable() (0) or writable() (1) returns: a new reference. */
 static PyObject *put_question(struct asker *a, PyObject *channel, int which)
 {
-    int constant = asker_constant(a, which, channel);
+    int constant = a->called == Py_TYPE(channel) ? -1 : asker_constant(a, which, channel);
 
     if (constant >= 0)
         return Py_NewRef(constant ? Py_True : Py_False);
@@ -115,7 +115,7 @@ int pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short
 {
     struct answer answer;
 
-    if (!asker_knows(asker, channel))
+    if (asker->called == Py_TYPE(channel) || !asker_knows(asker, channel))
         return ask_by_calls(p, asker, channel, want);
     if (asker_simple(asker, channel, want))
         return 0;
@@ -166,7 +166,7 @@ static bool ask_quietly(const struct pass *p, const struct table *t, struct chan
 {
     struct answer answer;
 
-    if (!asker_knows(a, channel))
+    if (a->called == Py_TYPE(channel) || !asker_knows(a, channel))
         return false;
     if ((!KEEPS_ANSWERS || t->n < MANY || c->quiet < LONG_QUIET) && asker_simple(a, channel, want))
         return true;

@@ -316,8 +316,9 @@ static void asker_take(const struct pass *p, struct asker *asker, PyObject *chan
     if (kept == NULL || kept->type != Py_TYPE(channel) || kept->by_select != p->by_select
         || !asker_is_current(kept))
         return;
-    *asker   = *kept;
-    asker->p = p;
+    *asker        = *kept;
+    asker->p      = p;
+    asker->called = NULL;
 }
 
 static void asker_put(const struct pass *p, const struct asker *asker)

@@ -346,7 +346,8 @@ void asker_learn(struct asker *a, PyTypeObject *type)
     a->simple = false;
     for (int i = 0; i < 2; i++)
         a->question[i] = s == NULL ? ASK_CALL : question_of(a->p->st, s, i, seen);
-    writable = a->question[1];
+    writable  = a->question[1];
+    a->called = a->question[0] == ASK_CALL && writable == ASK_CALL ? type : NULL;
     if (a->question[0] != ASK_TRUE && a->question[0] != ASK_FALSE)
         return;
     reads        = a->question[0] == ASK_TRUE;

@@ -217,6 +217,7 @@ struct asker {
     PyTypeObject      *type;
     struct shape      *shape;
     enum question      question[2]; /* readable, writable */
+    PyTypeObject      *called;      /* both have to be called for this one, which is always right */
 
     /* Where readable() always says the same, and writable() too or by the length of `x`. */
     bool                    simple, writes, by_select;

@@ -124,10 +124,11 @@ bench: build/.with-bench
 	@scripts/peers-http $(peers_dir)
 	$(foreach v,JSON MARKDOWN PLOT,$(if $($(v)),$(v)=$(abspath $($(v))))) $(MESON) test --benchmark --verbose -C build
 
-# asyncore for Python beside the standard library's, asyncio and uvloop.
+# asyncore for Python beside the standard library's, asyncio, uvloop and raw epoll: for the first Python
+# that was found, or for those that TAGS names, as TAGS="cp310 cp312"; PARTS="idle bulk": not all of it.
 bench-python: python
 	@scripts/deps bench-python
-	@/usr/bin/python3 bench/python/run.py build/python/cp311
+	@/usr/bin/python3 bench/python/run.py build/python $(foreach t,$(TAGS),--only $(t)) $(PARTS)
 
 format:
 	@scripts/deps lint

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""An echo server to be measured: server.py asyncore|buffered|asyncio|uvloop CONNECTIONS.
+"""An echo server to be measured: server.py asyncore|buffered|others|asyncio|uvloop CONNECTIONS.
 
 Prints its port, serves that many connections, and ends when they have ended. `asyncore` has both
-predicates in Python, `buffered` inherits those of dispatcher_with_send.
+predicates in Python, as the documentation of the module wrote them; `buffered` inherits those of
+dispatcher_with_send; those of `others` are like nothing that could be known.
 """
 
 import sys
@@ -11,7 +12,7 @@ import warnings
 warnings.simplefilter('ignore')
 
 
-def serve_asyncore(buffered, connections):
+def serve_asyncore(kind, connections):
     import asyncore
     import socket
 
@@ -43,11 +44,22 @@ def serve_asyncore(buffered, connections):
         def handle_close(self):
             self.close()
 
+    class Others(Own):
+        paused = False
+
+        def readable(self):
+            return not self.paused and len(self.buffer) < 65536
+
+        def writable(self):
+            return self.connecting or self.buffer != b''
+
+    channel = {'asyncore': Own, 'buffered': Buffered, 'others': Others}[kind]
+
     class Listener(asyncore.dispatcher):
         left = connections
 
         def handle_accepted(self, sock, addr):
-            (Buffered if buffered else Own)(sock)
+            channel(sock)
             self.left -= 1
             if self.left == 0:
                 self.close()
@@ -97,7 +109,7 @@ def main():
     if kind in ('uvloop', 'asyncio'):
         serve_asyncio(connections)
     else:
-        serve_asyncore(kind == 'buffered', connections)
+        serve_asyncore(kind, connections)
 
 
 main()

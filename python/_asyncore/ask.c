@@ -1,150 +1,188 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Asking the channels of a table, in the map's order, what they want.
+ * Asking channels, in the map's order, what they want.
  *
  * readable() and writable() are called in each pass, for each channel, by attribute lookup. Those that
- * a class has inherited from ours are not called but worked out here, from the attributes that they
- * look at; and where nothing of that can have changed since the last time (the class has its tag, the
- * instance's dict has its own, and the values cannot change in place), not even that.
+ * are ours, or plain enough to be known (predicate.c), are not called but worked out here; and for the
+ * channels of a table, where nothing of that can have changed since the last time (the class has its
+ * tag, the instance's dict has its own, and the values cannot change in place), not even that.
  */
 #include "table.h"
 
 #include "base/alloc.h"
+#include "shape.h"
 
 #include <string.h>
 
 /*
- * From 3.13 on, an attribute that is stored leaves the tag of the instance's dict as it is. In 3.12 it
- * moves, but code that uses attributes runs slower once the dict has been looked at: not worth it for
- * a few channels.
+ * From 3.11 on an instance has a dict when somebody looks at it, and code that uses attributes runs
+ * slower from then on: not worth it but for channels of which nothing has been heard for so many
+ * passes, in a large map. From 3.13 on, a stored attribute leaves the dict's tag as it is.
  */
 #if PY_VERSION_HEX >= 0x030d0000
-enum { KEEPS_ANSWERS = 0, MANY = 1 };
-#elif PY_VERSION_HEX >= 0x030c0000
-enum { KEEPS_ANSWERS = 1, MANY = 200 };
+enum { KEEPS_ANSWERS = 0 };
 #else
-enum { KEEPS_ANSWERS = 1, MANY = 1 };
+enum { KEEPS_ANSWERS = 1 };
 #endif
+enum { MANY = 200, LONG_QUIET = 32 };
 
-/* The instance's dict: NULL where it has none. */
-static PyObject *dict_of(PyObject *object)
+short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting)
 {
-    PyObject **dict = _PyObject_GetDictPtr(object);
+    short want = 0;
 
-    return dict == NULL ? NULL : *dict;
+    if (readable)
+        want |= POLLIN | POLLPRI;
+    if (writable && !accepting)
+        want |= POLLOUT;
+    if (p->by_select && (readable || writable))
+        want |= POLLPRI;
+    return want;
 }
 
-/*
- * The value of an attribute if looking it up runs no code of anybody's; borrowed, NULL otherwise. An
- * instance of ours that lacks it is asked in the common way.
- */
-static PyObject *quiet_value(PyTypeObject *type, PyObject *dict, PyObject *name)
-{
-    PyObject *of_type = _PyType_Lookup(type, name);
-    PyObject *value;
+/* --- by calls ----------------------------------------------------------------------------------- */
 
-    if (of_type != NULL && Py_TYPE(of_type)->tp_descr_set != NULL)
-        return NULL;
-    value = PyDict_GetItemWithError(dict, name);
-    if (value == NULL && of_type != NULL && Py_TYPE(of_type)->tp_descr_get == NULL)
-        value = of_type;
-    return value;
+/* What readable() (0) or writable() (1) returns: a new reference. */
+static PyObject *put_question(struct asker *a, PyObject *channel, int which)
+{
+    int constant = a->called == Py_TYPE(channel) ? -1 : asker_constant(a, which, channel);
+
+    if (constant >= 0)
+        return Py_NewRef(constant ? Py_True : Py_False);
+    a->type = NULL;
+    return call_attribute(channel, which == 0 ? AT_readable : AT_writable);
 }
 
-/* 1, 0, or -1: not a value whose truth is plain and stays what it is. */
-static int quiet_truth(PyTypeObject *type, PyObject *dict, PyObject *name)
+/* As select() has it: the truth of both answers is looked at after both were given. 0 or -1. */
+static int put_both(const struct pass *p, struct asker *a, PyObject *channel, int truth[2])
 {
-    PyObject *value = quiet_value(type, dict, name);
+    PyObject *answer = put_question(a, channel, 0);
+    PyObject *second = answer == NULL ? NULL : put_question(a, channel, 1);
 
-    if (value == Py_False || value == Py_None)
+    if (answer != NULL && second == NULL) {
+        trace(p->st, SITE_SELECT_WRITABLE);
+        Py_DECREF(answer);
+        return -1;
+    }
+    if (answer != NULL)
+        truth[0] = PyObject_IsTrue(answer);
+    if (truth[0] >= 0)
+        truth[1] = PyObject_IsTrue(second);
+    Py_XDECREF(second);
+    Py_XDECREF(answer);
+    return 0;
+}
+
+static int put_one(struct asker *a, PyObject *channel, int which)
+{
+    PyObject *answer = put_question(a, channel, which);
+    int       truth  = -1;
+
+    if (answer != NULL) {
+        truth = PyObject_IsTrue(answer);
+        Py_DECREF(answer);
+    }
+    return truth;
+}
+
+static int ask_by_calls(const struct pass *p, struct asker *a, PyObject *channel, short *want)
+{
+    int truth[2] = {-1, -1}, accepting = 0;
+
+    if (p->by_select) {
+        if (put_both(p, a, channel, truth) < 0)
+            return -1;
+    } else {
+        truth[0] = put_one(a, channel, 0);
+        if (truth[0] >= 0)
+            truth[1] = put_one(a, channel, 1);
+    }
+    if (truth[0] < 0) {
+        trace(p->st, PASS_SITE(p, READABLE));
+        return -1;
+    }
+    if (truth[1] > 0)
+        accepting = attribute_true(channel, AT_accepting);
+    a->type = NULL;
+    if (truth[1] < 0 || accepting < 0) {
+        trace(p->st, PASS_SITE(p, WRITABLE));
+        return -1;
+    }
+    *want = pass_wants(p, truth[0], truth[1], accepting);
+    return 0;
+}
+
+int pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short *want)
+{
+    struct answer answer;
+
+    if (asker->called == Py_TYPE(channel) || !asker_knows(asker, channel))
+        return ask_by_calls(p, asker, channel, want);
+    if (asker_simple(asker, channel, want))
         return 0;
-    if (value == Py_True)
-        return 1;
-    if (value != NULL && PyLong_CheckExact(value))
-        return PyObject_IsTrue(value);
-    return -1;
+    if (!asker_answer(asker, channel, &answer))
+        return ask_by_calls(p, asker, channel, want);
+    *want = pass_wants(p, answer.readable, answer.writable, answer.accepting);
+    return 0;
 }
 
-/* dispatcher_with_send.writable(): not connected, or something in out_buffer. */
-static int buffered_writable(const struct state *st, PyTypeObject *type, PyObject *dict)
+/* --- without ------------------------------------------------------------------------------------ */
+
+/* Keeps an answer for as long as the instance's dict is as it is. */
+static void keep(const struct table *t, struct chan *c, const struct asker *a, PyObject *channel,
+                 const struct answer *answer)
 {
-    int       connected = quiet_truth(type, dict, names.connected);
-    PyObject *buffer;
+    PyObject *dict = shape_dict(channel);
 
-    if (connected <= 0)
-        return connected == 0 ? 1 : -1;
-    if (_PyType_Lookup(type, names.out_buffer) != st->out_buffer)
-        return -1;
-    buffer = PyDict_GetItemWithError(dict, names.out_buffer);
-    return buffer != NULL && PyBytes_CheckExact(buffer) ? PyBytes_GET_SIZE(buffer) > 0 : -1;
-}
+    if (dict == NULL && t->n >= MANY && c->quiet >= LONG_QUIET) {
+        PyObject **made = _PyObject_GetDictPtr(channel);
 
-/* async_chat.writable(): something in the fifo, whose length is looked at each time, or not connected. */
-static int chat_writable(struct chan *c, PyTypeObject *type, PyObject *dict)
-{
-    int       connected = quiet_truth(type, dict, names.connected);
-    PyObject *fifo      = quiet_value(type, dict, names.producer_fifo);
-
-    if (connected < 0 || fifo == NULL || Py_TYPE(fifo) != deque_type)
-        return -1;
-    c->fifo = fifo;
-    return !connected;
-}
-
-/*
- * Works an answer out without running any code: whether there is one. If the class says that there is
- * none, that is kept; what the instance says may be another thing the next time.
- */
-static bool work_out(const struct state *st, struct chan *c, PyObject *channel, PyObject *dict)
-{
-    PyTypeObject *type     = Py_TYPE(channel);
-    PyObject     *readable = _PyType_Lookup(type, names.readable);
-    PyObject     *writable = _PyType_Lookup(type, names.writable);
-    int           writes, accepts = 0;
-    bool          plain = type->tp_getattro == PyObject_GenericGetAttr && readable != NULL
-                 && writable != NULL && (readable == st->readable || readable == st->chat_readable)
-                 && (writable == st->writable || writable == st->buffered_writable
-                     || writable == st->chat_writable);
-
-    c->type     = type;
-    c->type_tag = type_tag(type);
-    c->fifo     = NULL;
-    c->answer   = plain ? ANSWER_NONE : ANSWER_CALL;
-    if (!plain || dict == NULL || PyDict_GetItemWithError(dict, names.readable) != NULL
-        || PyDict_GetItemWithError(dict, names.writable) != NULL)
-        return false;
+        dict = made == NULL ? NULL : *made;
+    }
+    if (dict == NULL)
+        return;
+    c->type     = a->type;
+    c->type_tag = a->shape->tag;
     c->dict_tag = dict_tag(dict);
-    writes      = writable == st->writable            ? 1
-                  : writable == st->buffered_writable ? buffered_writable(st, type, dict)
-                                                      : chat_writable(c, type, dict);
-    if (writes > 0 || c->fifo != NULL)
-        accepts = quiet_truth(type, dict, names.accepting);
-    if (writes < 0 || accepts < 0)
-        return false;
-    c->answer =
-        (uint8_t)(ANSWER_KEPT | (writes ? ANSWER_WRITE : 0) | (accepts ? ANSWER_ACCEPT : 0));
-    return true;
+    c->fifo     = answer->fifo;
+    c->answer   = (uint8_t)(ANSWER_KEPT | (answer->readable ? ANSWER_READ : 0)
+                          | (answer->writable ? ANSWER_WRITE : 0)
+                          | (answer->accepting ? ANSWER_ACCEPT : 0));
 }
 
-/* Whether the answer is to be had without a call. No code is run here. */
-static bool answers_quietly(const struct pass *p, const struct table *t, struct chan *c,
-                            PyObject *channel)
+static bool is_kept(const struct chan *c, const struct asker *a, PyObject *channel)
 {
-    bool same = c->type == Py_TYPE(channel) && c->type_tag != 0
-                && c->type_tag == type_tag(Py_TYPE(channel));
     PyObject *dict;
-    bool      found;
 
-    /* Looking at the dict of an instance changes how it is kept: not where it will be called anyway. */
-    if (t->n < MANY || (same && c->answer == ANSWER_CALL))
+    if (!KEEPS_ANSWERS || c->answer == ANSWER_NONE || c->type != a->type
+        || c->type_tag != a->shape->tag)
         return false;
-    dict = dict_of(channel);
-    if (KEEPS_ANSWERS && same && c->answer != ANSWER_NONE && dict != NULL
-        && c->dict_tag == dict_tag(dict))
+    dict = shape_dict(channel);
+    return dict != NULL && c->dict_tag == dict_tag(dict);
+}
+
+/* What a channel of a table wants, if that is to be had without a call. No code is run here. */
+static bool ask_quietly(const struct pass *p, const struct table *t, struct chan *c,
+                        struct asker *a, PyObject *channel, short *want)
+{
+    struct answer answer;
+
+    if (a->called == Py_TYPE(channel) || !asker_knows(a, channel))
+        return false;
+    if ((!KEEPS_ANSWERS || t->n < MANY || c->quiet < LONG_QUIET) && asker_simple(a, channel, want))
         return true;
-    found = work_out(p->st, c, channel, dict);
-    PyErr_Clear();
-    return found;
+    if (is_kept(c, a, channel)) {
+        bool writable = c->fifo != NULL ? Py_SIZE(c->fifo) > 0 : c->answer & ANSWER_WRITE;
+
+        *want = pass_wants(p, c->answer & ANSWER_READ, writable, c->answer & ANSWER_ACCEPT);
+        return true;
+    }
+    c->answer = ANSWER_NONE;
+    if (!asker_answer(a, channel, &answer))
+        return false;
+    *want = pass_wants(p, answer.readable, answer.writable, answer.accepting);
+    if (KEEPS_ANSWERS && answer.keeps)
+        keep(t, c, a, channel, &answer);
+    return true;
 }
 
 /* --- all of them -------------------------------------------------------------------------------- */
@@ -193,9 +231,10 @@ static void watch(struct table *t, size_t place, struct chan *c, bool all)
 
 long table_ask(const struct pass *p, struct table *t, size_t n, bool all)
 {
-    size_t held_from = n; /* none */
-    long   wanting   = 0;
-    int    rc        = 0;
+    struct asker asker     = {.p = p};
+    size_t       held_from = n; /* none */
+    long         wanting   = 0;
+    int          rc        = 0;
 
     t->looks  = 0;
     t->writes = false;
@@ -204,21 +243,18 @@ long table_ask(const struct pass *p, struct table *t, size_t n, bool all)
         PyObject    *channel = i >= held_from ? t->held[i] : c->channel;
         short        want    = 0;
 
+        c->quiet = c->got != 0 ? 0 : c->quiet < LONG_QUIET ? c->quiet + 1 : c->quiet;
         c->got = c->want = 0;
         if (channel == NULL)
             continue;
-        if (answers_quietly(p, t, c, channel)) {
-            want = pass_wants(
-                p, true, (c->answer & ANSWER_WRITE) || (c->fifo != NULL && Py_SIZE(c->fifo) > 0),
-                c->answer & ANSWER_ACCEPT);
-        } else {
+        if (!ask_quietly(p, t, c, &asker, channel, &want)) {
             if (held_from == n) {
                 rc = hold(t, i, n);
                 if (rc == 0)
                     held_from = i;
             }
             if (rc == 0)
-                rc = pass_ask(p, channel, &want);
+                rc = ask_by_calls(p, &asker, channel, &want);
             if (rc < 0)
                 break;
             c = &t->chans[i]; /* it may have moved */

@@ -4,13 +4,13 @@
  * handle_read_event() and handle_write_event() that they call. Each call of a channel's method goes by
  * attribute lookup.
  */
-#include "state.h"
+#include "shape.h"
 
 #include <poll.h>
 
-int attribute_true(PyObject *object, PyObject *name)
+int attribute_true(PyObject *object, enum at at)
 {
-    PyObject *value = PyObject_GetAttr(object, name);
+    PyObject *value = get_attribute(object, at);
     int       truth;
 
     if (value == NULL)
@@ -20,9 +20,32 @@ int attribute_true(PyObject *object, PyObject *name)
     return truth;
 }
 
-int call_method(PyObject *object, PyObject *name)
+/* Calls the method by its place, if the class's is the instance's; else by its name. */
+static PyObject *call_shaped(const struct shape *s, PyObject *object, enum at at)
 {
-    PyObject *result = PyObject_CallMethodNoArgs(object, name);
+    const struct attribute *a       = s == NULL ? NULL : &s->attributes[at];
+    PyObject               *args[2] = {NULL, object}, *function, *result;
+
+    if (a == NULL || a->kind != KIND_METHOD || shape_instance_value(s, a, object) != NULL)
+        return PyObject_CallMethodNoArgs(object, at_name(at));
+    function = Py_NewRef(a->value);
+    if (PyFunction_Check(function))
+        result = ((PyFunctionObject *)(void *)function)
+                     ->vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    else
+        result = PyObject_Vectorcall(function, args + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    Py_DECREF(function);
+    return result;
+}
+
+PyObject *call_attribute(PyObject *object, enum at at)
+{
+    return call_shaped(shape_of(Py_TYPE(object)), object, at);
+}
+
+int call_method(PyObject *object, enum at at)
+{
+    PyObject *result = call_attribute(object, at);
 
     if (result == NULL)
         return -1;
@@ -58,24 +81,24 @@ static void drop_exception(PyObject *caught[3])
     Py_XDECREF(caught[2]);
 }
 
-static int call_while(PyObject *caught[3], PyObject *object, PyObject *name)
+static int call_while(PyObject *caught[3], PyObject *object, enum at at)
 {
     PyObject *saved[3];
     int       rc;
 
     set_handled(caught, saved);
-    rc = call_method(object, name);
+    rc = call_method(object, at);
     PyErr_SetExcInfo(saved[0], saved[1], saved[2]);
     return rc;
 }
 
-int call_handling(PyObject *object, PyObject *name)
+int call_handling(PyObject *object, enum at at)
 {
     PyObject *caught[3];
     int       rc;
 
     catch_exception(caught);
-    rc = call_while(caught, object, name);
+    rc = call_while(caught, object, at);
     drop_exception(caught);
     return rc;
 }
@@ -137,32 +160,82 @@ static int told_badly(struct state *st, PyObject *channel, enum site site, bool 
         return -1;
     }
     if (rc == 0)
-        rc = call_while(caught, channel, kind == 1 ? names.handle_close : names.handle_error);
+        rc = call_while(caught, channel, kind == 1 ? AT_handle_close : AT_handle_error);
     if (rc < 0)
         trace(st, site);
     drop_exception(caught);
     return rc;
 }
 
+/*
+ * Whether a channel is connected, and nothing else, as nearly all that are told of events are; all of
+ * that by its shape. false: it has to be looked at in the common way.
+ */
+static bool only_connected(const struct shape *s, PyObject *channel)
+{
+    const struct attribute *accepting = &s->attributes[AT_accepting];
+    const struct attribute *connected = &s->attributes[AT_connected];
+    PyObject *const        *array     = s->keys == NULL ? NULL : shape_array(channel);
+
+    if (accepting->kind == KIND_CODE || connected->kind == KIND_CODE)
+        return false;
+    if (array != NULL)
+        return shape_array_value(accepting, array) == Py_False
+               && shape_array_value(connected, array) == Py_True;
+    return shape_value(s, accepting, channel) == Py_False
+           && shape_value(s, connected, channel) == Py_True;
+}
+
+/* handle_read() or handle_write() of such a channel. */
+static int tell_connected(struct state *st, const struct shape *s, PyObject *channel, int which)
+{
+    PyObject *result = call_shaped(s, channel, which == 0 ? AT_handle_read : AT_handle_write);
+
+    if (result == NULL) {
+        trace(st, which == 0 ? SITE_READ_READ : SITE_WRITE_WRITE);
+        return -1;
+    }
+    Py_DECREF(result);
+    return 0;
+}
+
+/* handle_read_event() (0) or handle_write_event() (1): what ours does is done here. */
+static int tell_event(struct state *st, PyObject *channel, int which)
+{
+    enum at             at = which == 0 ? AT_handle_read_event : AT_handle_write_event;
+    const struct shape *s  = shape_of(Py_TYPE(channel));
+    PyObject           *result;
+
+    if (s != NULL && s->attributes[at].kind == KIND_METHOD
+        && s->attributes[at].value == st->events[which] && only_connected(s, channel)
+        && shape_instance_value(s, &s->attributes[at], channel) == NULL)
+        return tell_connected(st, s, channel, which);
+    result = call_shaped(s, channel, at);
+    if (result == NULL)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}
+
 /* --- the module's functions ------------------------------------------------------------------- */
 
 int channel_read(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, names.handle_read_event) == 0)
+    if (tell_event(st, channel, 0) == 0)
         return 0;
     return told_badly(st, channel, SITE_READ, false);
 }
 
 int channel_write(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, names.handle_write_event) == 0)
+    if (tell_event(st, channel, 1) == 0)
         return 0;
     return told_badly(st, channel, SITE_WRITE, false);
 }
 
 int channel_exception(struct state *st, PyObject *channel)
 {
-    if (call_method(channel, names.handle_expt_event) == 0)
+    if (call_method(channel, AT_handle_expt_event) == 0)
         return 0;
     return told_badly(st, channel, SITE_EXCEPTION, false);
 }
@@ -173,18 +246,18 @@ int channel_readwrite(struct state *st, PyObject *channel, int flags)
     int       rc   = 0;
 
     if (flags & POLLIN)
-        rc = call_method(channel, names.handle_read_event);
+        rc = tell_event(st, channel, 0);
     if (rc == 0 && (flags & POLLOUT)) {
         site = SITE_READWRITE_OUT;
-        rc   = call_method(channel, names.handle_write_event);
+        rc   = tell_event(st, channel, 1);
     }
     if (rc == 0 && (flags & POLLPRI)) {
         site = SITE_READWRITE_PRI;
-        rc   = call_method(channel, names.handle_expt_event);
+        rc   = call_method(channel, AT_handle_expt_event);
     }
     if (rc == 0 && (flags & (POLLHUP | POLLERR | POLLNVAL))) {
         site = SITE_READWRITE_HUP;
-        rc   = call_method(channel, names.handle_close);
+        rc   = call_method(channel, AT_handle_close);
     }
     return rc == 0 ? 0 : told_badly(st, channel, site, true);
 }
@@ -225,33 +298,37 @@ PyObject *do_readwrite(struct state *st, PyObject *const *args, Py_ssize_t n)
 /* The connect event of a channel that is not connected, if it is connecting: 0 or -1. */
 static int connect_event(PyObject *channel)
 {
-    int rc = attribute_true(channel, names.connecting);
+    int rc = attribute_true(channel, AT_connecting);
 
     if (rc > 0)
-        rc = call_method(channel, names.handle_connect_event);
+        rc = call_method(channel, AT_handle_connect_event);
     return rc;
 }
 
 PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
-    enum site site = SITE_READ_ACCEPT;
-    PyObject *channel;
-    int       rc;
+    enum site           site = SITE_READ_ACCEPT;
+    PyObject           *channel;
+    const struct shape *s;
+    int                 rc;
 
     if (n != 1)
         return not_mine;
     channel = args[0];
-    rc      = attribute_true(channel, names.accepting);
+    s       = shape_of(Py_TYPE(channel));
+    if (s != NULL && only_connected(s, channel))
+        return none_or_null(tell_connected(st, s, channel, 0));
+    rc = attribute_true(channel, AT_accepting);
     if (rc > 0) {
-        rc = call_method(channel, names.handle_accept);
+        rc = call_method(channel, AT_handle_accept);
     } else if (rc == 0) {
         site = SITE_READ_CONNECT;
-        rc   = attribute_true(channel, names.connected);
+        rc   = attribute_true(channel, AT_connected);
         if (rc == 0)
             rc = connect_event(channel);
         if (rc >= 0) {
             site = SITE_READ_READ;
-            rc   = call_method(channel, names.handle_read);
+            rc   = call_method(channel, AT_handle_read);
         }
     }
     if (rc < 0)
@@ -261,23 +338,27 @@ PyObject *do_handle_read_event(struct state *st, PyObject *const *args, Py_ssize
 
 PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
-    enum site site = SITE_WRITE_CONNECT;
-    PyObject *channel;
-    int       rc;
+    enum site           site = SITE_WRITE_CONNECT;
+    PyObject           *channel;
+    const struct shape *s;
+    int                 rc;
 
     if (n != 1)
         return not_mine;
     channel = args[0];
-    rc      = attribute_true(channel, names.accepting);
+    s       = shape_of(Py_TYPE(channel));
+    if (s != NULL && only_connected(s, channel))
+        return none_or_null(tell_connected(st, s, channel, 1));
+    rc = attribute_true(channel, AT_accepting);
     if (rc > 0)
         return Py_NewRef(Py_None);
     if (rc == 0)
-        rc = attribute_true(channel, names.connected);
+        rc = attribute_true(channel, AT_connected);
     if (rc == 0)
         rc = connect_event(channel);
     if (rc >= 0) {
         site = SITE_WRITE_WRITE;
-        rc   = call_method(channel, names.handle_write);
+        rc   = call_method(channel, AT_handle_write);
     }
     if (rc < 0)
         trace(st, site);

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One face for CPython 3.8 to 3.13. What is private to the interpreter is reached here and in io.c
- * only, so that a new version is looked through in one place.
+ * One face for CPython 3.8 to 3.13. What is private to the interpreter is reached here, in
+ * shape.h and in io.c only, so that a new version is looked through in one place.
  */
 #ifndef PYAC_COMPAT_H
 #define PYAC_COMPAT_H
 
 #define PY_SSIZE_T_CLEAN
+#include <patchlevel.h>
+#if PY_VERSION_HEX >= 0x030b0000
+#define Py_BUILD_CORE 1 /* how instances keep their attributes: shape.h */
+#endif
 #include <Python.h>
+#if PY_VERSION_HEX >= 0x030b0000
+#include <internal/pycore_dict.h>
+#include <internal/pycore_object.h>
+#endif
 #include <frameobject.h>
 #include <stdbool.h>
 #include <stdint.h>

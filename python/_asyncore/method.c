@@ -169,11 +169,18 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 
+/* So that the interpreter keeps where it has found them. */
+#if PY_VERSION_HEX >= 0x030a0000
+#define IMMUTABLE Py_TPFLAGS_IMMUTABLETYPE
+#else
+#define IMMUTABLE 0
+#endif
+
 static PyType_Spec spec = {
     .name      = "_asyncore.method",
     .basicsize = sizeof(struct method),
     .flags     = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL
-             | Py_TPFLAGS_METHOD_DESCRIPTOR,
+             | Py_TPFLAGS_METHOD_DESCRIPTOR | IMMUTABLE,
     .slots = slots,
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The module `_asyncore`, and what install() does to the module asyncore. */
-#include "state.h"
+#include "shape.h"
 
 #include <string.h>
 
@@ -23,10 +23,14 @@ static int state_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(st->select_poll);
     for (size_t i = 0; i < sizeof st->told / sizeof st->told[0]; i++)
         Py_VISIT(st->told[i]);
+    Py_VISIT(st->events[0]);
+    Py_VISIT(st->events[1]);
     Py_VISIT(st->readable);
     Py_VISIT(st->writable);
     Py_VISIT(st->buffered_writable);
     Py_VISIT(st->out_buffer);
+    Py_VISIT(st->dispatcher);
+    Py_VISIT(st->initiate_send);
     Py_VISIT(st->chat_readable);
     Py_VISIT(st->chat_writable);
     Py_VISIT(st->originals);
@@ -41,6 +45,9 @@ static int state_clear(PyObject *self)
     /* The globals stay: a callable that outlives its module may still look into them. */
     for (size_t i = 0; i < sizeof st->told / sizeof st->told[0]; i++)
         Py_CLEAR(st->told[i]);
+    Py_CLEAR(st->events[0]);
+    Py_CLEAR(st->events[1]);
+    Py_CLEAR(st->dispatcher);
     st->globals_tag = 0;
     st->plain       = false;
     return 0;
@@ -62,11 +69,13 @@ static void state_dealloc(PyObject *self)
     Py_CLEAR(st->writable);
     Py_CLEAR(st->buffered_writable);
     Py_CLEAR(st->out_buffer);
+    Py_CLEAR(st->initiate_send);
     Py_CLEAR(st->chat_readable);
     Py_CLEAR(st->chat_writable);
     Py_CLEAR(st->originals);
     Py_CLEAR(st->pairs);
-    Py_CLEAR(st->no_waker);
+    PyMem_Free(st->few);
+    PyMem_Free(st->asker);
     for (int i = 0; i < SITES; i++)
         Py_CLEAR(st->codes[i]);
     type->tp_free(self);
@@ -175,6 +184,7 @@ static const struct replacement {
     {"dispatcher", "handle_write_event", do_handle_write_event, NULL},
     {"dispatcher", "recv", do_recv, NULL},
     {"dispatcher", "send", do_send, NULL},
+    {"dispatcher_with_send", "send", do_buffered_send, NULL},
     {"dispatcher", "add_channel", do_add_channel, NULL},
     {"dispatcher", "del_channel", do_del_channel, NULL},
 };
@@ -201,18 +211,23 @@ static PyObject *find_function(const struct state *st, const struct replacement 
 
 static int replace(struct state *st, const struct replacement *r)
 {
-    PyObject *function = find_function(st, r);
-    PyObject *callable = NULL;
-    int       rc       = -1;
+    /* The classes have no other methods of the same name that are replaced. */
+    const char *key      = r->call == do_buffered_send ? "dispatcher_with_send.send" : r->name;
+    PyObject   *function = find_function(st, r);
+    PyObject   *callable = NULL;
+    int         rc       = -1;
 
     if (function != NULL)
         callable = method_new(st, r->call, r->keywords, function);
-    if (callable != NULL && PyDict_SetItemString(st->originals, r->name, function) == 0)
+    if (callable != NULL && PyDict_SetItemString(st->originals, key, function) == 0)
         rc = r->owner == NULL ? PyDict_SetItemString(st->globals, r->name, callable)
                               : PyObject_SetAttrString(global(st, r->owner), r->name, callable);
     for (size_t i = 0; rc == 0 && r->owner == NULL && i < sizeof st->told / sizeof st->told[0]; i++)
         if (strcmp(told_names[i], r->name) == 0)
             st->told[i] = Py_NewRef(callable);
+    for (int i = 0; rc == 0 && i < 2; i++)
+        if (r->call == (i == 0 ? do_handle_read_event : do_handle_write_event))
+            st->events[i] = Py_NewRef(callable);
     Py_XDECREF(callable);
     Py_XDECREF(function);
     return rc;
@@ -255,8 +270,7 @@ static PyObject *install(PyObject *module, PyObject *globals)
         return NULL;
     st->globals   = Py_NewRef(globals);
     st->originals = PyDict_New();
-    st->no_waker  = PyLong_FromLong(-1);
-    if (st->originals == NULL || st->no_waker == NULL)
+    if (st->originals == NULL)
         rc = -1;
     else
         take_select(st);
@@ -275,6 +289,9 @@ static PyObject *install(PyObject *module, PyObject *globals)
     st->writable          = take_predicate(st, "dispatcher", "writable");
     st->buffered_writable = take_predicate(st, "dispatcher_with_send", "writable");
     st->out_buffer        = take_predicate(st, "dispatcher_with_send", "out_buffer");
+    st->initiate_send     = take_predicate(st, "dispatcher_with_send", "initiate_send");
+    st->dispatcher        = global(st, "dispatcher");
+    Py_XINCREF(st->dispatcher);
     Py_DECREF((PyObject *)st);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -293,7 +310,8 @@ static int names_ready(void)
 
 static int module_exec(PyObject *module)
 {
-    if (names_ready() < 0 || method_type_ready(module) < 0 || io_ready() < 0 || tables_ready() < 0)
+    if (names_ready() < 0 || method_type_ready(module) < 0 || io_ready() < 0 || tables_ready() < 0
+        || predicates_ready() < 0)
         return -1;
     if (state_type == NULL)
         state_type = (PyTypeObject *)(void *)PyType_FromSpec(&state_spec);

@@ -7,6 +7,7 @@
  * By select() or by poll() is a difference in what is asked for, how an answer is read, and whom it is
  * told to first. The system call is poll() in both.
  */
+#include "shape.h"
 #include "table.h"
 
 #include <errno.h>
@@ -27,69 +28,6 @@ int64_t monotonic(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-/* --- asking ----------------------------------------------------------------------------------- */
-
-short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting)
-{
-    short want = 0;
-
-    if (readable)
-        want |= POLLIN | POLLPRI;
-    if (writable && !accepting)
-        want |= POLLOUT;
-    if (p->by_select && (readable || writable))
-        want |= POLLPRI;
-    return want;
-}
-
-int pass_ask(const struct pass *p, PyObject *channel, short *want)
-{
-    PyObject *answer   = PyObject_CallMethodNoArgs(channel, names.readable);
-    int       readable = -1, writable = -1, accepting = 0;
-
-    if (p->by_select) {
-        /* The truth of both answers is looked at after both were given. */
-        PyObject *second =
-            answer == NULL ? NULL : PyObject_CallMethodNoArgs(channel, names.writable);
-
-        if (answer != NULL && second == NULL) {
-            trace(p->st, SITE_SELECT_WRITABLE);
-            Py_DECREF(answer);
-            return -1;
-        }
-        if (answer != NULL)
-            readable = PyObject_IsTrue(answer);
-        if (readable >= 0)
-            writable = PyObject_IsTrue(second);
-        Py_XDECREF(second);
-        Py_XDECREF(answer);
-    } else {
-        if (answer != NULL) {
-            readable = PyObject_IsTrue(answer);
-            Py_DECREF(answer);
-        }
-        if (readable >= 0) {
-            answer = PyObject_CallMethodNoArgs(channel, names.writable);
-            if (answer != NULL) {
-                writable = PyObject_IsTrue(answer);
-                Py_DECREF(answer);
-            }
-        }
-    }
-    if (readable < 0) {
-        trace(p->st, PASS_SITE(p, READABLE));
-        return -1;
-    }
-    if (writable > 0)
-        accepting = attribute_true(channel, names.accepting);
-    if (writable < 0 || accepting < 0) {
-        trace(p->st, PASS_SITE(p, WRITABLE));
-        return -1;
-    }
-    *want = pass_wants(p, readable, writable, accepting);
-    return 0;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -147,7 +85,7 @@ int wait_for(struct pollfd *fds, size_t n, int64_t until)
 }
 
 /* The timeout of a pass in nanoseconds; false: one that the Python text has to deal with. */
-static bool read_timeout(struct pass *p)
+bool pass_timeout(struct pass *p)
 {
     double seconds;
 
@@ -266,6 +204,15 @@ int pass_tell(const struct pass *p, struct event *events, size_t n)
 
 /* --- the simple pass -------------------------------------------------------------------------- */
 
+/* What was in a map when it had this tag. */
+struct few {
+    uint64_t  tag;
+    size_t    n;
+    PyObject *channels[FEW + 1];
+    int       fds[FEW + 1];
+    bool      by_select, owned;
+};
+
 struct item {
     PyObject
          *channel; /* a reference while asking; after that borrowed, as long as the map is as was */
@@ -305,8 +252,8 @@ static bool make_room(struct simple *s, size_t n)
     return true;
 }
 
-/* Takes the map's content; false: it has keys that are no descriptors. */
-static bool take_map(const struct pass *p, struct simple *s)
+/* Reads the map's content; false: it has keys that are no descriptors. */
+static bool read_map(const struct pass *p, struct simple *s)
 {
     Py_ssize_t at = 0;
     PyObject  *key, *channel;
@@ -321,23 +268,86 @@ static bool take_map(const struct pass *p, struct simple *s)
         s->fds[s->n].fd          = (int)fd;
         s->items[s->n++].channel = channel;
     }
+    return true;
+}
+
+/*
+ * Takes the map's content, as read_map(). It is kept for the passes that find the map as it was; the
+ * channels are borrowed, since only that map can hold them with that tag.
+ */
+static bool take_map(const struct pass *p, struct simple *s)
+{
+    struct few *few = p->st->few;
+
+    if (few != NULL && few->tag == s->tag && few->by_select == p->by_select
+        && few->owned == p->owned) {
+        s->n = few->n;
+        for (size_t i = 0; i < few->n; i++) {
+            s->fds[i].fd        = few->fds[i];
+            s->items[i].channel = few->channels[i];
+        }
+    } else {
+        if (!read_map(p, s))
+            return false;
+        if (few == NULL && s->n <= FEW)
+            few = p->st->few = PyMem_Calloc(1, sizeof *few);
+        if (few != NULL && s->n <= FEW) {
+            few->tag       = s->tag;
+            few->by_select = p->by_select;
+            few->owned     = p->owned;
+            few->n         = s->n;
+            for (size_t i = 0; i < s->n; i++) {
+                few->fds[i]      = s->fds[i].fd;
+                few->channels[i] = s->items[i].channel;
+            }
+        }
+    }
     for (size_t i = 0; i < s->n; i++)
         Py_INCREF(s->items[i].channel);
     return true;
 }
 
+/* What was learnt in the pass before, if all of it still holds, for the channel that is to be asked. */
+static void asker_take(const struct pass *p, struct asker *asker, PyObject *channel)
+{
+    struct asker *kept = p->st->asker;
+
+    /* The class of a channel is there; the one that was asked before may be gone. */
+    if (kept == NULL || kept->type != Py_TYPE(channel) || kept->by_select != p->by_select
+        || !asker_is_current(kept))
+        return;
+    *asker        = *kept;
+    asker->p      = p;
+    asker->called = NULL;
+}
+
+static void asker_put(const struct pass *p, const struct asker *asker)
+{
+    struct state *st = p->st;
+
+    if (st->asker == NULL)
+        st->asker = PyMem_Calloc(1, sizeof *st->asker);
+    if (st->asker == NULL)
+        return;
+    *st->asker           = *asker;
+    st->asker->by_select = p->by_select;
+}
+
 static int ask_all(const struct pass *p, struct simple *s)
 {
-    size_t k  = 0;
-    int    rc = 0;
+    struct asker asker = {.p = p};
+    size_t       k     = 0;
+    int          rc    = 0;
 
+    if (s->n > 0)
+        asker_take(p, &asker, s->items[0].channel);
     for (size_t i = 0; i < s->n; i++) {
         PyObject *channel = s->items[i].channel;
         int       fd      = s->fds[i].fd;
         short     want    = 0;
 
         if (rc == 0)
-            rc = pass_ask(p, channel, &want);
+            rc = pass_ask(p, &asker, channel, &want);
         if (want != 0) {
             /* Only who wants something stays: the arrays are packed. */
             s->items[k].channel = channel;
@@ -347,9 +357,13 @@ static int ask_all(const struct pass *p, struct simple *s)
             continue;
         }
         s->items[i].channel = NULL;
+        /* The last one that has it: letting go runs code. */
+        if (Py_REFCNT(channel) == 1)
+            asker.type = NULL;
         Py_DECREF(channel);
     }
     s->n = k;
+    asker_put(p, &asker);
     for (size_t i = 0; i < k; i++)
         Py_DECREF(s->items[i].channel);
     return rc;
@@ -457,6 +471,24 @@ static int simple_pass(const struct pass *p)
     return rc;
 }
 
+int pass_run(const struct pass *p)
+{
+    struct state *st = p->st;
+    int           rc = 1;
+
+    if (PyDict_GET_SIZE(p->map) == 0 && p->waker < 0)
+        return 0;
+    if (st->tables != NULL && PyDict_GET_SIZE(p->map) < FEW / 2)
+        tables_small(st, p->map);
+    if (PyDict_GET_SIZE(p->map) > FEW)
+        rc = table_pass(p);
+    if (rc == 1)
+        rc = simple_pass(p);
+    if (rc != 1 && st->tables != NULL && PyDict_GET_SIZE(p->map) == 0)
+        tables_small(st, p->map);
+    return rc;
+}
+
 /* _select_pass(timeout, map, owned, waker), _poll_pass(...) */
 static PyObject *do_pass(struct state *st, PyObject *const *args, Py_ssize_t n, bool by_select)
 {
@@ -475,17 +507,9 @@ static PyObject *do_pass(struct state *st, PyObject *const *args, Py_ssize_t n, 
         return not_mine;
     if (PyDict_GET_SIZE(p.map) == 0 && p.waker < 0)
         return Py_NewRef(Py_None);
-    if (!read_timeout(&p))
-        return not_mine;
-    if (st->tables != NULL && PyDict_GET_SIZE(p.map) < FEW / 2)
-        tables_small(st, p.map);
-    rc = PyDict_GET_SIZE(p.map) > FEW ? table_pass(&p) : 1;
-    if (rc == 1)
-        rc = simple_pass(&p);
+    rc = pass_timeout(&p) ? pass_run(&p) : 1;
     if (rc == 1)
         return not_mine;
-    if (st->tables != NULL && PyDict_GET_SIZE(p.map) == 0)
-        tables_small(st, p.map);
     return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -497,99 +521,4 @@ PyObject *do_select_pass(struct state *st, PyObject *const *args, Py_ssize_t n)
 PyObject *do_poll_pass(struct state *st, PyObject *const *args, Py_ssize_t n)
 {
     return do_pass(st, args, n, false);
-}
-
-/* --- loop() ----------------------------------------------------------------------------------- */
-
-/* Whether loop() has nothing to do but passes: no timers, no waker that was used, no other thread. */
-static bool only_passes(const struct state *st)
-{
-    PyObject *timers = PyDict_GetItemWithError(st->globals, names._timers);
-    PyObject *woken  = PyDict_GetItemWithError(st->globals, names._woken);
-
-    return timers != NULL && PyDict_CheckExact(timers) && PyDict_GET_SIZE(timers) == 0
-           && woken == Py_None
-           && PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
-}
-
-/* The Python text takes over, with the passes that are left. */
-static PyObject *hand_over(struct state *st, PyObject *timeout, bool use_poll, PyObject *map,
-                           long left)
-{
-    PyObject *original = PyDict_GetItemString(st->originals, "loop");
-    PyObject *count    = left < 0 ? Py_NewRef(Py_None) : PyLong_FromLong(left);
-    PyObject *result   = NULL;
-
-    if (count != NULL)
-        result = PyObject_CallFunctionObjArgs(original, timeout, use_poll ? Py_True : Py_False, map,
-                                              count, NULL);
-    Py_XDECREF(count);
-    return result;
-}
-
-/* Whether poll() or poll2() is what loop() has an owned form of, and that is ours. */
-static bool pairs_are_ours(const struct state *st, bool use_poll)
-{
-    PyObject *pairs = PyDict_GetItemWithError(st->globals, names._owned_passes);
-    PyObject *pair  = pairs != NULL && pairs == st->pairs && PyList_GET_SIZE(pairs) == 2
-                          ? PyList_GET_ITEM(pairs, use_poll ? 1 : 0)
-                          : NULL;
-
-    return pair != NULL && PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2
-           && PyDict_GetItemWithError(st->globals, use_poll ? names.poll2 : names.poll)
-                  == PyTuple_GET_ITEM(pair, 0)
-           && method_of(PyTuple_GET_ITEM(pair, 1)) == (use_poll ? do_poll_pass : do_select_pass);
-}
-
-/* loop(timeout=30.0, use_poll=False, map=None, count=None) */
-PyObject *do_loop(struct state *st, PyObject *const *args, Py_ssize_t n)
-{
-    PyObject *map   = n > 2 && args[2] != NULL ? args[2] : Py_None;
-    PyObject *count = n > 3 && args[3] != NULL ? args[3] : Py_None;
-    PyObject *timeout, *result = NULL;
-    bool      use_poll = n > 1 && args[1] == Py_True;
-    long      left     = -1;
-    int       overflow = 0;
-
-    if (n > 4 || (n > 1 && args[1] != NULL && args[1] != Py_True && args[1] != Py_False))
-        return not_mine;
-    if (count != Py_None)
-        left = PyLong_CheckExact(count) ? PyLong_AsLongAndOverflow(count, &overflow) : -1;
-    if (map == Py_None)
-        map = PyDict_GetItemWithError(st->globals, names.socket_map);
-    if ((count != Py_None && (left < 0 || overflow != 0)) || map == NULL || !PyDict_CheckExact(map)
-        || !state_is_plain(st) || !pairs_are_ours(st, use_poll) || PyErr_Occurred())
-        return not_mine;
-    timeout = n > 0 && args[0] != NULL ? Py_NewRef(args[0]) : PyFloat_FromDouble(30.0);
-    if (timeout == NULL)
-        return NULL;
-    Py_INCREF(map);
-    for (;;) {
-        PyObject *const pass[] = {timeout, map, Py_True, st->no_waker};
-
-        Py_XDECREF(result);
-        result = NULL;
-        if (!only_passes(st)) {
-            result = PyErr_Occurred() ? NULL : hand_over(st, timeout, use_poll, map, left);
-            break;
-        }
-        if (PyDict_GET_SIZE(map) == 0 || left == 0) {
-            result = Py_NewRef(Py_None);
-            break;
-        }
-        result = PyErr_CheckSignals() < 0 ? NULL : do_pass(st, pass, 4, !use_poll);
-        if (result == not_mine) {
-            result = hand_over(st, timeout, use_poll, map, left);
-            break;
-        }
-        if (result == NULL) {
-            trace(st, SITE_LOOP);
-            break;
-        }
-        if (left > 0)
-            left--;
-    }
-    Py_DECREF(map);
-    Py_DECREF(timeout);
-    return result;
 }

@@ -12,6 +12,8 @@
 
 #include "compat.h"
 
+struct asker;
+struct few;
 struct table;
 
 /* Where a line of the Python text is named in a traceback. The first word is the function's name. */
@@ -43,6 +45,7 @@ enum site {
     SITE_RECV_CLOSE,
     SITE_SEND_SEND,
     SITE_SEND_CLOSE,
+    SITE_BUFFERED_SEND,
     SITES
 };
 
@@ -52,17 +55,28 @@ struct state {
     /* What the globals held when the state was made. */
     PyObject *select_module, *select_select, *select_poll;
     PyObject *told[4];                        /* read, write, _exception, readwrite: ours */
+    PyObject *events[2];                      /* handle_read_event, handle_write_event: ours */
     PyObject *readable, *writable;            /* of dispatcher */
     PyObject *buffered_writable, *out_buffer; /* of dispatcher_with_send */
     PyObject *chat_readable, *chat_writable;  /* of async_chat, once asynchat is there */
+    PyObject *dispatcher, *initiate_send;     /* the class; of dispatcher_with_send */
+
+    /* dispatcher.send() is to fail for this channel as the system call did that was made already. */
+    PyObject *failed_channel;
+    int       failed_error;
 
     /* The globals and the module select are as they were while these are their tags. */
     uint64_t globals_tag, select_tag;
     bool     plain;
 
+    /* Nobody has called wakeup() while this is the tag of the globals, and these are _timers: theirs. */
+    uint64_t  loop_tag;
+    PyObject *timers;
+
+    struct few   *few;       /* the small map last used */
+    struct asker *asker;     /* of the small pass last made, or NULL */
     struct table *tables;    /* of maps, the one last used first */
     PyObject     *pairs;     /* _owned_passes, as we made it */
-    PyObject     *no_waker;  /* -1 */
     PyObject     *originals; /* dict: name -> the Python function */
     PyObject     *codes[SITES];
 };
@@ -79,6 +93,7 @@ extern PyObject *const not_mine;
     X(connected)                                                                                   \
     X(connecting)                                                                                  \
     X(debug)                                                                                       \
+    X(dispatcher)                                                                                  \
     X(fileno)                                                                                      \
     X(handle_accept)                                                                               \
     X(handle_close)                                                                                \
@@ -123,6 +138,33 @@ struct names {
 #undef X
 extern struct names names;
 
+/* Of those, the attributes whose places are kept: see shape.h. */
+#define ATTRIBUTE_NAMES(X)                                                                         \
+    X(accepting)                                                                                   \
+    X(connected)                                                                                   \
+    X(connecting)                                                                                  \
+    X(debug)                                                                                       \
+    X(handle_accept)                                                                               \
+    X(handle_close)                                                                                \
+    X(handle_connect_event)                                                                        \
+    X(handle_error)                                                                                \
+    X(handle_expt_event)                                                                           \
+    X(handle_read)                                                                                 \
+    X(handle_read_event)                                                                           \
+    X(handle_write)                                                                                \
+    X(handle_write_event)                                                                          \
+    X(initiate_send)                                                                               \
+    X(out_buffer)                                                                                  \
+    X(producer_fifo)                                                                               \
+    X(readable)                                                                                    \
+    X(send)                                                                                        \
+    X(socket)                                                                                      \
+    X(writable)
+#define X(name) AT_##name,
+enum at { ATTRIBUTE_NAMES(X) ATTRIBUTES };
+#undef X
+PyObject *at_name(enum at at);
+
 /* module.c: whether the globals and what they name have not been patched. */
 bool state_is_plain(struct state *st);
 
@@ -138,8 +180,9 @@ implementation method_of(PyObject *callable);
 void trace(struct state *st, enum site site);
 
 /* channel.c */
-int       attribute_true(PyObject *object, PyObject *name); /* 1, 0, or -1 with an exception */
-int       call_method(PyObject *object, PyObject *name);    /* 0, or -1 with an exception */
+int       attribute_true(PyObject *object, enum at at); /* 1, 0, or -1 with an exception */
+PyObject *call_attribute(PyObject *object, enum at at);
+int       call_method(PyObject *object, enum at at); /* 0, or -1 with an exception */
 int       channel_read(struct state *st, PyObject *channel);
 int       channel_write(struct state *st, PyObject *channel);
 int       channel_exception(struct state *st, PyObject *channel);
@@ -158,20 +201,13 @@ PyObject *do_handle_write_event(struct state *st, PyObject *const *args, Py_ssiz
 int is_disconnect(struct state *st, PyObject *value);
 
 /* Calls object.name() while the exception that is set is the one being handled; 0 or -1. */
-int call_handling(PyObject *object, PyObject *name);
+int call_handling(PyObject *object, enum at at);
 
 /* io.c */
 int       io_ready(void);
 PyObject *do_recv(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_send(struct state *st, PyObject *const *args, Py_ssize_t n);
-/* The descriptor and more of an object that is a socket.socket and nothing else. */
-struct real_socket {
-    int  fd;
-    bool nonblocking;
-    bool stream; /* of TCP: a short read has read all that there was */
-};
-bool io_socket(PyObject *object, struct real_socket *out);
-
+PyObject *do_buffered_send(struct state *st, PyObject *const *args, Py_ssize_t n);
 /* pass.c: one pass over a map. */
 struct pass {
     struct state *st;
@@ -191,10 +227,18 @@ struct event {
 
 PyObject *do_select_pass(struct state *st, PyObject *const *args, Py_ssize_t n);
 PyObject *do_poll_pass(struct state *st, PyObject *const *args, Py_ssize_t n);
+
+/* Reads the timeout of a pass; false: it is one that the Python text has to deal with. */
+bool pass_timeout(struct pass *p);
+
+/* The pass: 0, -1, or 1: the Python text is to do it. */
+int pass_run(const struct pass *p);
+
+/* loop.c */
 PyObject *do_loop(struct state *st, PyObject *const *args, Py_ssize_t n);
 
-/* What a channel wants: readable() and writable(), as the bits of poll(). 0 or -1. */
-int   pass_ask(const struct pass *p, PyObject *channel, short *want);
+/* ask.c: what a channel wants: readable() and writable(), as the bits of poll(). 0 or -1. */
+int   pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short *want);
 short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting);
 
 /* What of a result of poll() this pass has to tell. */

@@ -26,10 +26,10 @@
 /* What readable(), writable() and `accepting` say without being asked. */
 enum {
     ANSWER_NONE   = 0, /* nothing is kept */
-    ANSWER_KEPT   = 1, /* readable, and the rest as these bits say */
-    ANSWER_WRITE  = 2,
-    ANSWER_ACCEPT = 4,
-    ANSWER_CALL   = 8 /* the class has predicates of its own: they have to be called */
+    ANSWER_KEPT   = 1,
+    ANSWER_READ   = 2,
+    ANSWER_WRITE  = 4,
+    ANSWER_ACCEPT = 8
 };
 
 struct chan {
@@ -45,6 +45,7 @@ struct chan {
     uint8_t       known;  /* what the poller reports: AC__READ, AC__WRITE, AC__PRI */
     uint8_t       answer; /* ANSWER_... */
     bool          stuck;  /* the poller cannot take it: poll() looks at it each time */
+    uint8_t       quiet;  /* passes in which nothing was heard of it, up to some */
     bool          fresh;  /* to be registered anew */
     PyObject     *fifo; /* borrowed like channel, or NULL: a deque; not empty is a wish to write */
 };

@@ -39,6 +39,7 @@ static const struct mark {
     [SITE_RECV_CLOSE]        = {"recv", "handle_close", 0},
     [SITE_SEND_SEND]         = {"send", "send", 0},
     [SITE_SEND_CLOSE]        = {"send", "handle_close", 0},
+    [SITE_BUFFERED_SEND]     = {"dispatcher_with_send.send", "initiate_send", 0},
 };
 
 /* The number in an attribute, or -1 if it is no number. */
@@ -98,9 +99,10 @@ static int find_line(PyObject *function, const struct mark *mark)
 
 static PyObject *new_code(struct state *st, const struct mark *mark, bool *found)
 {
-    PyObject *function = PyDict_GetItemString(st->originals, mark->function); /* borrowed */
-    PyObject *code = NULL, *file = NULL, *first = NULL, *made = NULL;
-    int       line;
+    PyObject   *function = PyDict_GetItemString(st->originals, mark->function); /* borrowed */
+    const char *dot      = strchr(mark->function, '.');
+    PyObject   *code = NULL, *file = NULL, *first = NULL, *made = NULL;
+    int         line;
 
     if (function == NULL)
         return NULL;
@@ -113,7 +115,8 @@ static PyObject *new_code(struct state *st, const struct mark *mark, bool *found
         first = PyObject_GetAttrString(code, "co_firstlineno");
     }
     if (file != NULL && first != NULL && PyUnicode_Check(file))
-        made = (PyObject *)PyCode_NewEmpty(PyUnicode_AsUTF8(file), mark->function,
+        made = (PyObject *)PyCode_NewEmpty(PyUnicode_AsUTF8(file),
+                                           dot == NULL ? mark->function : dot + 1,
                                            *found ? line : (int)PyLong_AsLong(first));
     Py_XDECREF(first);
     Py_XDECREF(file);

@@ -113,7 +113,7 @@ def compile_extension(path, flags=()):
                             '-fstack-protector-strong', '-fno-strict-overflow', '-pthread']
     command += shlex.split(os.environ.get('CFLAGS', '')) + list(flags)
     for folder in sorted(include):
-        command += ['-isystem', folder]
+        command += ['-I' + folder]
     command += ['-I' + os.path.join(core(), 'include'), '-I' + os.path.join(core(), 'src')]
     command += sources()
     command += ['-shared', '-Wl,--version-script,' + os.path.join(HERE, '_asyncore', 'exports.map'),
@@ -270,8 +270,10 @@ def build_sdist(sdist_directory, config_settings=None):
     names = modules() + ['backend.py', 'pyproject.toml', 'README.md', 'py.typed']
     names += [os.path.relpath(path, HERE) for path in sources() + headers()
               if path.startswith(os.path.join(HERE, '_asyncore'))]
-    names += ['tests/' + name for name in sorted(os.listdir(os.path.join(HERE, 'tests')))
-              if name.endswith('.py')] if os.path.isdir(os.path.join(HERE, 'tests')) else []
+    for top in ('examples', 'tests'):
+        for folder, _, inside in os.walk(os.path.join(HERE, top)):
+            if '__pycache__' not in folder:
+                names += [os.path.relpath(os.path.join(folder, name), HERE) for name in inside]
     for name in names:
         if os.path.exists(os.path.join(HERE, name)):
             with open(os.path.join(HERE, name), 'rb') as file:
@@ -286,6 +288,7 @@ def build_sdist(sdist_directory, config_settings=None):
             entry = tarfile.TarInfo(base + '/' + name)
             entry.size = len(data)
             entry.mtime = EPOCH
+            entry.mode = 0o755 if data.startswith(b'#!') else 0o644
             tar.addfile(entry, io.BytesIO(data))
     return base + '.tar.gz'
 

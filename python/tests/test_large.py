@@ -346,6 +346,21 @@ class Large(unittest.TestCase):
             del self.map[fd]
             self.assertIsNone(gone())
 
+    def test_descriptors_are_given_back(self):
+        def files():
+            return len(os.listdir('/proc/self/fd'))
+
+        for use_poll, turn in self.each():
+            self.tearDown()
+            before = files()
+            for _ in range(3):
+                self.setUp()
+                turn()
+                self.assertGreaterEqual(files(), before + 2 * FILLERS)
+                # Nothing is left when the last channel has closed, without another pass.
+                self.tearDown()
+                self.assertEqual(files(), before)
+
     def test_signal_in_the_wait(self):
         old = signal.signal(signal.SIGALRM, lambda *args: peer.send(b'by a signal'))
         try:

@@ -473,10 +473,12 @@ static PyObject *do_pass(struct state *st, PyObject *const *args, Py_ssize_t n, 
     p.waker   = waker < 0 || waker > INT_MAX ? -1 : (int)waker;
     if ((args[2] != Py_True && args[2] != Py_False) || overflow != 0)
         return not_mine;
-    if (PyDict_GET_SIZE(p.map) == 0 && p.waker < 0)
+    if (PyDict_GET_SIZE(p.map) == 0 && p.waker < 0 && by_select)
         return Py_NewRef(Py_None);
     if (!read_timeout(&p))
         return not_mine;
+    if (PyDict_GET_SIZE(p.map) == 0 && p.waker < 0)
+        return Py_NewRef(Py_None);
     if (st->tables != NULL && PyDict_GET_SIZE(p.map) < FEW / 2)
         tables_small(st, p.map);
     rc = PyDict_GET_SIZE(p.map) > FEW ? table_pass(&p) : 1;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""asynchat and smtpd beside those of the standard library, on made-up conversations; up to Python 3.11."""
+"""The modules beside those of the standard library, up to Python 3.11: on made-up conversations, and by
+a great many small questions."""
 
 import contextlib
 import importlib
@@ -7,6 +8,7 @@ import io
 import os
 import random
 import re
+import subprocess
 import sys
 import sysconfig
 import unittest
@@ -15,6 +17,8 @@ import warnings
 import asynchat
 import asyncore
 import smtpd
+
+from support import DEADLINE, HERE, MODULES
 
 NAMES = 'asyncore', 'asynchat', 'smtpd'
 
@@ -228,6 +232,29 @@ class Against(unittest.TestCase):
             self.compare(mail, 400)
         finally:
             socket.getfqdn = original
+
+    def answers(self, **env):
+        """What questions.py prints: without PYTHONPATH, with the standard library's modules."""
+        env = dict(os.environ, PYTHONIOENCODING='utf-8', **env)
+        if 'PYTHONPATH' not in env or env['PYTHONPATH'] != MODULES:
+            env.pop('PYTHONPATH', None)
+        done = subprocess.run([sys.executable, '-W', 'ignore', os.path.join(HERE, 'questions.py')],
+                              env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              universal_newlines=True, timeout=DEADLINE)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout.splitlines()
+
+    def test_questions(self):
+        if sys.version_info < (3, 12):
+            wanted = self.answers(PYTHONPATH='')
+        else:
+            # The Python text is compared with the standard library's above; the extension with that.
+            wanted = self.answers(PYTHONPATH=MODULES, ASYNCORE_PURE='1')
+        got = self.answers(PYTHONPATH=MODULES)
+        self.assertGreater(len(wanted), 250)
+        for asked, answered in zip(wanted, got):
+            self.assertEqual(answered, asked)
+        self.assertEqual(len(got), len(wanted))
 
 
 if __name__ == '__main__':

@@ -112,8 +112,11 @@ def compile_extension(path, flags=()):
                             '-Wextra', '-D_GNU_SOURCE', '-fno-semantic-interposition',
                             '-fstack-protector-strong', '-fno-strict-overflow', '-pthread']
     command += shlex.split(os.environ.get('CFLAGS', '')) + list(flags)
+    # gcc finds system headers by their real paths. Where those of a debug build are links (Debian), it
+    # would read them with the configuration of the other build.
+    flag = '-I' if sysconfig.get_config_var('Py_DEBUG') else '-isystem'
     for folder in sorted(include):
-        command += ['-I' + folder]
+        command += [flag, folder]
     command += ['-I' + os.path.join(core(), 'include'), '-I' + os.path.join(core(), 'src')]
     command += sources()
     command += ['-shared', '-Wl,--version-script,' + os.path.join(HERE, '_asyncore', 'exports.map'),

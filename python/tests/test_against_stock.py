@@ -1,42 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The modules beside those of the standard library, up to Python 3.11: on made-up conversations, and by
-a great many small questions."""
+"""The modules beside those of the standard library, up to Python 3.11, and from then on beside the Python
+text: on made-up conversations, and by a great many small questions."""
 
 import contextlib
-import importlib
 import io
 import os
 import random
 import re
 import subprocess
 import sys
-import sysconfig
 import unittest
-import warnings
 
 import asynchat
 import asyncore
 import smtpd
 
-from support import DEADLINE, HERE, MODULES
-
-NAMES = 'asyncore', 'asynchat', 'smtpd'
-
-
-def stock():
-    """The standard library's modules, imported beside ours; None where it has none."""
-    folder = sysconfig.get_path('stdlib')
-    if not os.path.exists(os.path.join(folder, 'smtpd.py')):
-        return None
-    ours = {name: sys.modules.pop(name) for name in NAMES}
-    sys.path.insert(0, folder)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            return [importlib.import_module(name) for name in NAMES]
-    finally:
-        sys.path.remove(folder)
-        sys.modules.update(ours)
+from support import DEADLINE, HERE, MODULES, reference
 
 
 class Wire:
@@ -208,12 +187,8 @@ class Against(unittest.TestCase):
     maxDiff = 2000
 
     def compare(self, play, rounds):
-        theirs = stock()
-        if theirs is None:
-            self.assertGreaterEqual(sys.version_info, (3, 12))
-            theirs = [asyncore, asynchat, smtpd]            # nothing to compare with
-        else:
-            self.assertIsNot(theirs[0], asyncore)
+        theirs = reference()
+        self.assertIsNot(theirs[0], asyncore)
         for seed in range(rounds):
             wanted = play(theirs, seed)
             got = play([asyncore, asynchat, smtpd], seed)

@@ -158,6 +158,21 @@ class Large(unittest.TestCase):
                 break
         self.assertEqual(d.told, ['close'])
 
+    def test_event_beside_one_of_a_lost_registration(self):
+        for use_poll, turn in self.each():
+            lost, peer_lost = self.channel()
+            d, peer = self.channel()
+            turn()
+            # The poller reports its end to nobody, first of all, and is made anew.
+            lost.readable = lambda: False
+            lost.wants_write = True
+            lost.add_channel()
+            turn()
+            peer_lost.close()
+            peer.send(b'x')
+            turn()
+            self.assertEqual(d.told, [b'x'])
+
     def test_reopened_on_the_same_number(self):
         for use_poll, turn in self.each():
             d, peer = self.channel()

@@ -62,7 +62,7 @@ def run(folder, tag, interpreter, pure, tests, others=None):
         env['PYTHONPATH'] += os.pathsep.join(['', HERE, packages])
         env['ASYNCORE_OTHERS'] = others
     name = '%-7s %-9s' % (tag, 'pure' if pure else 'extension')
-    if subprocess.call([interpreter, '-c', check], env=env):
+    if subprocess.call([interpreter, '-c', check], env=env, cwd=HERE):
         print(name, 'FAILED: these are not the modules to be tested')
         return False
     # What hangs says where.

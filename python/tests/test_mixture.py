@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Channels of all kinds in one map, whatever may happen to them, and who is told what in which order:
-beside the standard library's modules (from Python 3.12 on, beside the Python text)."""
+beside the standard library's modules (from Python 3.12 on, beside the Python text).
+
+    test_mixture.py SECONDS SEED     plays for so long, from that seed on
+"""
 
 import asynchat
 import asyncore
@@ -8,6 +11,7 @@ import random
 import smtpd
 import socket
 import sys
+import time
 import unittest
 
 from support import reference
@@ -192,10 +196,10 @@ class Play:
 
 class Mixture(unittest.TestCase):
 
-    def compare(self, size, rounds):
+    def compare(self, size, seeds):
         theirs = reference()
         told = 0
-        for seed in range(rounds):
+        for seed in seeds:
             wanted = Play(theirs, seed, size).log
             got = Play([asyncore, asynchat, smtpd], seed, size).log
             for i, (a, b) in enumerate(zip(wanted, got)):
@@ -203,14 +207,26 @@ class Mixture(unittest.TestCase):
                     self.fail('seed %d: %r and not %r, after %r' % (seed, b, a, wanted[max(0, i - 9):i]))
             self.assertEqual(len(got), len(wanted))
             told += len(wanted)
-        self.assertGreater(told, rounds * STEPS)
+        self.assertGreater(told, STEPS)
 
     def test_few(self):
-        self.compare(5, 200)
+        self.compare(5, range(200))
 
     def test_many(self):
-        self.compare(60, 40)
+        self.compare(60, range(40))
+
+
+def long(seconds, seed):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for size in (3, 40, 100):
+            Mixture().compare(size, [seed])
+        seed += 1
+    print('no difference up to seed', seed)
 
 
 if __name__ == '__main__':
-    unittest.main()
+    if len(sys.argv) == 3:
+        long(float(sys.argv[1]), int(sys.argv[2]))
+    else:
+        unittest.main()

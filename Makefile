@@ -23,7 +23,7 @@ else
 endif
 
 .PHONY: all demo test asan tsan coverage fuzz plant bench format lint symbols install deps clean help
-.PHONY: python test-python bench-python
+.PHONY: python test-python accept-python bench-python
 
 all: build/build.ninja
 	@$(compile) build
@@ -60,6 +60,14 @@ python:
 # Their tests, for each of these.
 test-python: python
 	@/usr/bin/python3 python/tests/run.py --build build/python
+
+# CPython's own tests on these modules, lost references, type checkers, and programs of others.
+accept-python:
+	@scripts/deps python accept-python
+	@scripts/python-others build/python-others
+	@scripts/pythons build/python
+	@/usr/bin/python3 python/tests/acceptance --build build/python
+	@/usr/bin/python3 python/tests/run.py --build build/python --others build/python-others
 
 # The same tests, seen by a tool. Each has a build folder of its own.
 
@@ -151,7 +159,7 @@ install: build/build.ninja
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 deps:
-	@scripts/deps build test peers tsan coverage lint bench python bench-python
+	@scripts/deps build test peers tsan coverage lint bench python accept-python bench-python
 
 clean:
 	rm -rf build build-*/ compile_commands.json
@@ -162,6 +170,7 @@ help:
 	@echo 'make test       all tests, on every backend; PEERS=no: without programs of others'
 	@echo 'make python     the Python modules, for each Python from 3.8 to 3.13 that is here'
 	@echo 'make test-python   their tests, for each of these'
+	@echo 'make accept-python   the Python modules under the tests and programs of others'
 	@echo 'make asan       the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan       the unit tests under ThreadSanitizer'
 	@echo 'make coverage   the tests, and how many lines of src/ they reach (90 % is asked)'

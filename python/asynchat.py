@@ -71,31 +71,34 @@ class async_chat(asyncore.dispatcher):
         while self.ac_in_buffer:
             here = len(self.ac_in_buffer)
             terminator = self.get_terminator()
-            if not terminator:
-                take, skip, found = here, 0, False
-            elif isinstance(terminator, int):
-                take, skip, found = min(terminator, here), 0, here >= terminator
-                if not found:
-                    self.collect_incoming_data(self.ac_in_buffer)
-                    self.ac_in_buffer = b''
-                    self.terminator = self.terminator - here
-                    continue
-            else:
-                take, skip = self.ac_in_buffer.find(terminator), len(terminator)
-                found = take != -1
-                if not found:
+            counts = isinstance(terminator, int)
+            if terminator and not counts:
+                at = self.ac_in_buffer.find(terminator)
+                if at < 0:
                     # The end may be the first part of a terminator, and then waits for the rest.
-                    skip = 0
-                    take = here - find_prefix_at_end(self.ac_in_buffer, terminator)
-            if take > 0:
-                self.collect_incoming_data(self.ac_in_buffer[:take])
-            self.ac_in_buffer = self.ac_in_buffer[take + skip:]
-            if found:
-                if isinstance(terminator, int):
-                    self.terminator = 0
+                    kept = find_prefix_at_end(self.ac_in_buffer, terminator)
+                    if kept:
+                        if kept < here:
+                            self.collect_incoming_data(self.ac_in_buffer[:-kept])
+                            self.ac_in_buffer = self.ac_in_buffer[-kept:]
+                        break
+                else:
+                    if at > 0:          # nobody is given an empty string
+                        self.collect_incoming_data(self.ac_in_buffer[:at])
+                    self.ac_in_buffer = self.ac_in_buffer[at + len(terminator):]
+                    self.found_terminator()
+                    continue
+            elif terminator and here >= terminator:
+                self.collect_incoming_data(self.ac_in_buffer[:terminator])
+                self.ac_in_buffer = self.ac_in_buffer[terminator:]
+                self.terminator = 0
                 self.found_terminator()
-            elif take < here:
-                break
+                continue
+            # No end in sight.
+            self.collect_incoming_data(self.ac_in_buffer)
+            self.ac_in_buffer = b''
+            if terminator and counts:
+                self.terminator = self.terminator - here
 
     # going out
 
@@ -132,11 +135,11 @@ class async_chat(asyncore.dispatcher):
 
     def initiate_send(self):
         """Sends once, from what is first in the fifo."""
-        fifo = self.producer_fifo
-        while fifo and self.connected:
-            first = fifo[0]
+        # Producers, send() and handle_close() may put another fifo in the place of this one.
+        while self.producer_fifo and self.connected:
+            first = self.producer_fifo[0]
             if not first:
-                del fifo[0]
+                del self.producer_fifo[0]
                 if first is None:
                     self.handle_close()
                     return
@@ -147,9 +150,9 @@ class async_chat(asyncore.dispatcher):
             except TypeError:
                 data = first.more()
                 if data:
-                    fifo.appendleft(data)
+                    self.producer_fifo.appendleft(data)
                 else:
-                    del fifo[0]
+                    del self.producer_fifo[0]
                 continue
             if isinstance(data, str) and self.use_encoding:
                 data = bytes(data, self.encoding)
@@ -161,9 +164,9 @@ class async_chat(asyncore.dispatcher):
                 return
             if sent:
                 if sent < len(data) or size < len(first):
-                    fifo[0] = first[sent:]
+                    self.producer_fifo[0] = first[sent:]
                 else:
-                    del fifo[0]
+                    del self.producer_fifo[0]
             return
 
     def discard_buffers(self):

@@ -178,10 +178,10 @@ def _select_pass(timeout, map, owned, waker):
 
 
 def _poll_pass(timeout, map, owned, waker):
-    if not map and waker < 0:
-        return
     if timeout is not None:
         timeout = int(timeout * 1000)
+    if not map and waker < 0:
+        return
     pollster = select.poll()
     for fd, obj in list(map.items()):
         flags = 0
@@ -496,8 +496,10 @@ def _after_fork():
 
 def _own_waker():
     """The waker of this thread, or None where none can be made or the wait is somebody's own."""
-    if not (_is_builtin(select.select) and _is_builtin(getattr(time, 'sleep', None))):
-        return None
+    for function in (getattr(select, 'select', None), getattr(select, 'poll', _thread_id),
+                     getattr(time, 'sleep', None)):
+        if not _is_builtin(function):
+            return None
     waker = getattr(_local, 'waker', None)
     if waker is not None and waker.intact():
         return waker
@@ -609,9 +611,9 @@ class dispatcher:
         self.add_channel(map)
 
     def set_reuse_addr(self):
+        option = socket.SOL_SOCKET, socket.SO_REUSEADDR
         try:
-            now = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, now | 1)
+            self.socket.setsockopt(*option, self.socket.getsockopt(*option) | 1)
         except OSError:
             pass
 
@@ -857,6 +859,14 @@ class _OutBuffer:
             raise AttributeError('out_buffer') from None
 
 
+def _has_our_buffer(cls):
+    # A subclass may have an out_buffer of its own: a default for all instances, a property.
+    for base in cls.__mro__:
+        if 'out_buffer' in base.__dict__:
+            return type(base.__dict__['out_buffer']) is _OutBuffer
+    return False
+
+
 class dispatcher_with_send(dispatcher):
 
     out_buffer = _OutBuffer()
@@ -892,7 +902,8 @@ class dispatcher_with_send(dispatcher):
         pending = self.__dict__.get('out_buffer')
         if type(pending) is _Pending:
             pending.append(data if type(data) is bytes else b'' + data)
-        elif type(pending) is bytes and type(data) is bytes and len(pending) + len(data) > _SLICE:
+        elif (type(pending) is bytes and type(data) is bytes
+              and len(pending) + len(data) > _SLICE and _has_our_buffer(type(self))):
             self.__dict__['out_buffer'] = _Pending(pending, data) if pending else _Pending(data)
         else:
             self.out_buffer = self.out_buffer + data

@@ -112,8 +112,11 @@ def compile_extension(path, flags=()):
                             '-Wextra', '-D_GNU_SOURCE', '-fno-semantic-interposition',
                             '-fstack-protector-strong', '-fno-strict-overflow', '-pthread']
     command += shlex.split(os.environ.get('CFLAGS', '')) + list(flags)
+    # gcc finds system headers by their real paths. Where those of a debug build are links (Debian), it
+    # would read them with the configuration of the other build.
+    flag = '-I' if sysconfig.get_config_var('Py_DEBUG') else '-isystem'
     for folder in sorted(include):
-        command += ['-isystem', folder]
+        command += [flag, folder]
     command += ['-I' + os.path.join(core(), 'include'), '-I' + os.path.join(core(), 'src')]
     command += sources()
     command += ['-shared', '-Wl,--version-script,' + os.path.join(HERE, '_asyncore', 'exports.map'),
@@ -270,8 +273,10 @@ def build_sdist(sdist_directory, config_settings=None):
     names = modules() + ['backend.py', 'pyproject.toml', 'README.md', 'py.typed']
     names += [os.path.relpath(path, HERE) for path in sources() + headers()
               if path.startswith(os.path.join(HERE, '_asyncore'))]
-    names += ['tests/' + name for name in sorted(os.listdir(os.path.join(HERE, 'tests')))
-              if name.endswith('.py')] if os.path.isdir(os.path.join(HERE, 'tests')) else []
+    for top in ('examples', 'tests'):
+        for folder, _, inside in os.walk(os.path.join(HERE, top)):
+            if '__pycache__' not in folder:
+                names += [os.path.relpath(os.path.join(folder, name), HERE) for name in inside]
     for name in names:
         if os.path.exists(os.path.join(HERE, name)):
             with open(os.path.join(HERE, name), 'rb') as file:
@@ -286,6 +291,7 @@ def build_sdist(sdist_directory, config_settings=None):
             entry = tarfile.TarInfo(base + '/' + name)
             entry.size = len(data)
             entry.mtime = EPOCH
+            entry.mode = 0o755 if data.startswith(b'#!') else 0o644
             tar.addfile(entry, io.BytesIO(data))
     return base + '.tar.gz'
 

@@ -19,7 +19,7 @@ Options:
         The server to run, as module.Class or the name of a class here (default: PureProxy).
 
     -s SIZE, --size SIZE
-        The most bytes in a message, told by the SIZE extension (default: 33554432; 0: no limit).
+        The most bytes in a message, told by the SIZE extension (default: no limit).
 
     -u, --smtputf8
         Offer SMTPUTF8.
@@ -32,8 +32,7 @@ Options:
 
 Version: %(__version__)s
 
-It listens on localhost:8025 and passes mail to localhost:25 if not told otherwise; a host that is
-left out is localhost.
+It listens on localhost:8025 and passes mail to localhost:25 if not told otherwise.
 """
 
 import collections
@@ -92,6 +91,24 @@ def _renamed(old, new):
         setattr(self, new, value)
 
     return property(get, put)
+
+
+_HELP = {
+    'EHLO': 'EHLO hostname',
+    'HELO': 'HELO hostname',
+    'MAIL': 'MAIL FROM: <address>',
+    'RCPT': 'RCPT TO: <address>',
+    'DATA': 'DATA',
+    'RSET': 'RSET',
+    'NOOP': 'NOOP',
+    'QUIT': 'QUIT',
+    'VRFY': 'VRFY <address>',
+}
+
+
+def _syntax(channel, command):
+    extended = command in ('MAIL', 'RCPT') and channel.extended_smtp
+    return 'Syntax: ' + _HELP[command] + (' [SP <mail-parameters>]' if extended else '')
 
 
 class SMTPChannel(asynchat.async_chat):
@@ -281,34 +298,18 @@ class SMTPChannel(asynchat.async_chat):
     def smtp_EXPN(self, arg):
         self.push('502 EXPN not implemented')
 
-    _HELP = {
-        'EHLO': 'EHLO hostname',
-        'HELO': 'HELO hostname',
-        'MAIL': 'MAIL FROM: <address>',
-        'RCPT': 'RCPT TO: <address>',
-        'DATA': 'DATA',
-        'RSET': 'RSET',
-        'NOOP': 'NOOP',
-        'QUIT': 'QUIT',
-        'VRFY': 'VRFY <address>',
-    }
-
     def smtp_HELP(self, arg):
         commands = 'Supported commands: EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY'
         if not arg:
             self.push('250 ' + commands)
-        elif arg.upper() in self._HELP:
-            self.push('250 ' + self._syntax(arg.upper()))
+        elif arg.upper() in _HELP:
+            self.push('250 ' + _syntax(self, arg.upper()))
         else:
             self.push('501 ' + commands)
 
-    def _syntax(self, command):
-        extended = command in ('MAIL', 'RCPT') and self.extended_smtp
-        return 'Syntax: ' + self._HELP[command] + (' [SP <mail-parameters>]' if extended else '')
-
     def smtp_VRFY(self, arg):
         if not arg:
-            self.push('501 ' + self._syntax('VRFY'))
+            self.push('501 ' + _syntax(self, 'VRFY'))
             return
         address, params = self._getaddr(arg)
         if address:
@@ -324,7 +325,7 @@ class SMTPChannel(asynchat.async_chat):
         path = '' if arg is None else self._strip_command_keyword('FROM:', arg)
         address, params = self._getaddr(path)
         if not address or params and not self.extended_smtp:
-            self.push('501 ' + self._syntax('MAIL'))
+            self.push('501 ' + _syntax(self, 'MAIL'))
             return
         if self.mailfrom:
             self.push('503 Error: nested MAIL command')
@@ -332,7 +333,7 @@ class SMTPChannel(asynchat.async_chat):
         self.mail_options = params.upper().split()
         params = self._getparams(self.mail_options)
         if params is None:
-            self.push('501 ' + self._syntax('MAIL'))
+            self.push('501 ' + _syntax(self, 'MAIL'))
             return
         if not self._decode_data and params.pop('BODY', '7BIT') not in ('7BIT', '8BITMIME'):
             self.push('501 Error: BODY can only be one of 7BIT, 8BITMIME')
@@ -347,7 +348,7 @@ class SMTPChannel(asynchat.async_chat):
         size = params.pop('SIZE', None)
         if size:
             if not size.isdigit():
-                self.push('501 ' + self._syntax('MAIL'))
+                self.push('501 ' + _syntax(self, 'MAIL'))
                 return
             if self.data_size_limit and int(size) > self.data_size_limit:
                 self.push('552 Error: message size exceeds fixed maximum message size')
@@ -370,12 +371,12 @@ class SMTPChannel(asynchat.async_chat):
         path = '' if arg is None else self._strip_command_keyword('TO:', arg)
         address, params = self._getaddr(path)
         if not address or params and not self.extended_smtp:
-            self.push('501 ' + self._syntax('RCPT'))
+            self.push('501 ' + _syntax(self, 'RCPT'))
             return
         self.rcpt_options = params.upper().split()
         params = self._getparams(self.rcpt_options)
         if params is None:
-            self.push('501 ' + self._syntax('RCPT'))
+            self.push('501 ' + _syntax(self, 'RCPT'))
             return
         if params:
             self.push('555 RCPT TO parameters not recognized or not implemented')
@@ -581,11 +582,11 @@ def parseargs():
 
 
 def _host_and_port(which, spec):
-    host, colon, port = spec.rpartition(':')
+    host, colon, port = spec.partition(':')
     if not colon:
         usage(1, 'Bad %s spec: %s' % (which, spec))
     try:
-        return host or 'localhost', int(port)
+        return host, int(port)
     except ValueError:
         usage(1, 'Bad %s port: %s' % (which, spec))
 
@@ -612,11 +613,10 @@ def _main():
         module = __import__(modname, globals(), locals(), [''])
     server = getattr(module, classname)
     # The proxy needs text, and has done so since before data could be bytes.
-    more = {'decode_data': True} if issubclass(server, PureProxy) else {}
-    if options.enable_SMTPUTF8:
-        more['enable_SMTPUTF8'] = True
+    proxy = isinstance(server, type) and issubclass(server, PureProxy)
     server((options.localhost, options.localport), (options.remotehost, options.remoteport),
-           DATA_SIZE_DEFAULT if options.size_limit is None else options.size_limit, **more)
+           options.size_limit, enable_SMTPUTF8=options.enable_SMTPUTF8,
+           **({'decode_data': True} if proxy else {}))
     if options.setuid:
         _become_nobody()
     try:

@@ -2,7 +2,9 @@
 /*
  * The type `_asyncore.method`: a callable that stands for a function of the Python module. It binds to
  * an instance as a function does, and what is asked of it and is not its own is answered by the
- * function: its code, its signature, its place in the source.
+ * function: its code, its signature, its place in the source. It says that it is a function, too
+ * (`__class__`), so that isinstance() and what is built on that, inspect and mock among them, take it for
+ * one.
  */
 #include "state.h"
 
@@ -13,6 +15,7 @@ struct method {
                  *keywords; /* names of the arguments, all of them optional; NULL: none taken */
     struct state *state;
     PyObject     *original;
+    PyObject     *weakrefs;
 };
 
 enum { MOST_KEYWORDS = 4 };
@@ -86,6 +89,8 @@ static PyObject *method_getattro(PyObject *self, PyObject *name)
     const struct method *m = (struct method *)(void *)self;
     PyObject            *value;
 
+    if (PyUnicode_CompareWithASCIIString(name, "__class__") == 0)
+        return Py_NewRef((PyObject *)&PyFunction_Type);
     /* The type has these, too. */
     if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0
         || PyUnicode_CompareWithASCIIString(name, "__module__") == 0)
@@ -137,6 +142,8 @@ static void method_dealloc(PyObject *self)
     PyTypeObject  *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
+    if (m->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
     Py_XDECREF((PyObject *)m->state);
     Py_XDECREF(m->original);
     type->tp_free(self);
@@ -151,8 +158,8 @@ static PyMethodDef methods[] = {
 static PyMemberDef members[] = {
 #if PY_VERSION_HEX >= 0x03090000
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(struct method, vectorcall), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct method, weakrefs), READONLY, NULL},
 #endif
-    {"__wrapped__", T_OBJECT_EX, offsetof(struct method, original), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -192,6 +199,7 @@ int method_type_ready(PyObject *module)
             return -1;
 #if PY_VERSION_HEX < 0x03090000
         method_type->tp_vectorcall_offset = offsetof(struct method, vectorcall);
+        method_type->tp_weaklistoffset    = offsetof(struct method, weakrefs);
 #endif
         method_type->tp_new = NULL;
     }
@@ -215,6 +223,7 @@ PyObject *method_new(struct state *st, implementation call, const char *const *k
     m->keywords   = keywords;
     m->state      = (struct state *)Py_NewRef((PyObject *)st);
     m->original   = Py_NewRef(original);
+    m->weakrefs   = NULL;
     PyObject_GC_Track(m);
     return (PyObject *)m;
 }

@@ -310,6 +310,11 @@ static int names_ready(void)
 
 static int module_exec(PyObject *module)
 {
+    /* What is kept in this file is the process's. A version that says so below is not asked always. */
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "_asyncore is for the main interpreter only");
+        return -1;
+    }
     if (names_ready() < 0 || method_type_ready(module) < 0 || io_ready() < 0 || tables_ready() < 0
         || predicates_ready() < 0)
         return -1;

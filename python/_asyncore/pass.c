@@ -505,7 +505,7 @@ static PyObject *do_pass(struct state *st, PyObject *const *args, Py_ssize_t n, 
     p.waker   = waker < 0 || waker > INT_MAX ? -1 : (int)waker;
     if ((args[2] != Py_True && args[2] != Py_False) || overflow != 0)
         return not_mine;
-    if (PyDict_GET_SIZE(p.map) == 0 && p.waker < 0)
+    if (PyDict_GET_SIZE(p.map) == 0 && p.waker < 0 && by_select)
         return Py_NewRef(Py_None);
     rc = pass_timeout(&p) ? pass_run(&p) : 1;
     if (rc == 1)

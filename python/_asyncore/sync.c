@@ -354,6 +354,9 @@ static int change(struct state *st, PyObject *map, PyObject *key, int fd, PyObje
         table_added(t, map, fd, value, before);
     else if (rc == 0 && t != NULL && old != NULL)
         table_removed(t, map, fd, before);
+    /* There may be no pass after the last channel: its poller is given back now. */
+    if (t != NULL && PyDict_GET_SIZE(map) == 0)
+        tables_small(st, map);
     Py_XDECREF(old);
     return rc;
 }

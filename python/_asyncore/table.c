@@ -94,11 +94,11 @@ static void stale(struct table *t, int fd)
         for (size_t i = 0; i < t->n; i++) {
             struct chan *c = &t->chans[i];
 
-            if (c->known != 0 && c->channel != NULL) {
-                unsigned bits = c->known;
-
+            /* With its generation: what is left of a batch of events is the channel's still. */
+            if (c->known != 0 && c->channel != NULL
+                && ac__poller_epoll.set(t->poller, c->fd, c->gen, 0, c->known) < 0) {
                 c->known = 0;
-                table_register(t, c, bits);
+                c->stuck = true;
             }
         }
 }

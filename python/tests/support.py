@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the Python modules share."""
 
+import importlib
 import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import unittest
+import warnings
 
 import asyncore
 
@@ -141,6 +144,29 @@ class Case(unittest.TestCase):
                 one_pass(0.01, map)
             else:
                 time.sleep(0.001)
+
+
+def reference():
+    """asyncore, asynchat and smtpd to compare with, imported beside ours: the standard library's, and
+    where that has none any more, the Python text of ours."""
+    names = 'asyncore', 'asynchat', 'smtpd'
+    folder = sysconfig.get_path('stdlib')
+    if not os.path.exists(os.path.join(folder, 'smtpd.py')):
+        folder = MODULES
+    ours = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    pure = os.environ.get('ASYNCORE_PURE')
+    sys.path.insert(0, folder)
+    os.environ['ASYNCORE_PURE'] = '1'
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return [importlib.import_module(name) for name in names]
+    finally:
+        sys.path.remove(folder)
+        sys.modules.update(ours)
+        del os.environ['ASYNCORE_PURE']
+        if pure is not None:
+            os.environ['ASYNCORE_PURE'] = pure
 
 
 def python(code, *args, options=(), **more):

@@ -1,38 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""asynchat and smtpd beside those of the standard library, on made-up conversations; up to Python 3.11."""
+"""The modules beside those of the standard library, up to Python 3.11, and from then on beside the Python
+text: on made-up conversations, and by a great many small questions."""
 
 import contextlib
-import importlib
 import io
 import os
 import random
 import re
+import subprocess
 import sys
-import sysconfig
 import unittest
-import warnings
 
 import asynchat
 import asyncore
 import smtpd
 
-NAMES = 'asyncore', 'asynchat', 'smtpd'
-
-
-def stock():
-    """The standard library's modules, imported beside ours; None where it has none."""
-    folder = sysconfig.get_path('stdlib')
-    if not os.path.exists(os.path.join(folder, 'smtpd.py')):
-        return None
-    ours = {name: sys.modules.pop(name) for name in NAMES}
-    sys.path.insert(0, folder)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            return [importlib.import_module(name) for name in NAMES]
-    finally:
-        sys.path.remove(folder)
-        sys.modules.update(ours)
+from support import DEADLINE, HERE, MODULES, reference
 
 
 class Wire:
@@ -204,12 +187,8 @@ class Against(unittest.TestCase):
     maxDiff = 2000
 
     def compare(self, play, rounds):
-        theirs = stock()
-        if theirs is None:
-            self.assertGreaterEqual(sys.version_info, (3, 12))
-            theirs = [asyncore, asynchat, smtpd]            # nothing to compare with
-        else:
-            self.assertIsNot(theirs[0], asyncore)
+        theirs = reference()
+        self.assertIsNot(theirs[0], asyncore)
         for seed in range(rounds):
             wanted = play(theirs, seed)
             got = play([asyncore, asynchat, smtpd], seed)
@@ -228,6 +207,29 @@ class Against(unittest.TestCase):
             self.compare(mail, 400)
         finally:
             socket.getfqdn = original
+
+    def answers(self, **env):
+        """What questions.py prints: without PYTHONPATH, with the standard library's modules."""
+        env = dict(os.environ, PYTHONIOENCODING='utf-8', **env)
+        if 'PYTHONPATH' not in env or env['PYTHONPATH'] != MODULES:
+            env.pop('PYTHONPATH', None)
+        done = subprocess.run([sys.executable, '-W', 'ignore', os.path.join(HERE, 'questions.py')],
+                              env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              universal_newlines=True, timeout=DEADLINE)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout.splitlines()
+
+    def test_questions(self):
+        if sys.version_info < (3, 12):
+            wanted = self.answers(PYTHONPATH='')
+        else:
+            # The Python text is compared with the standard library's above; the extension with that.
+            wanted = self.answers(PYTHONPATH=MODULES, ASYNCORE_PURE='1')
+        got = self.answers(PYTHONPATH=MODULES)
+        self.assertGreater(len(wanted), 250)
+        for asked, answered in zip(wanted, got):
+            self.assertEqual(answered, asked)
+        self.assertEqual(len(got), len(wanted))
 
 
 if __name__ == '__main__':

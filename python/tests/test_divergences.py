@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Where these modules are not what Python 3.11 had: one test for each line of the list in README.md."""
 
+import asynchat
 import asyncore
 import os
 import resource
 import select
+import smtpd
 import socket
+import sys
 import time
+import traceback
 import unittest
-import warnings
+
+from unittest import mock
 
 from support import PASSES, Case, Recorder, python
 
@@ -262,6 +267,92 @@ class Others(Case):
         # The classic one takes minutes.
         self.assertLess(time.process_time() - began, 10)
         self.assertEqual(Socket.sizes, [65536] * 2048)
+
+    def test_text_that_recv_of_a_subclass_returns(self):
+        # With use_encoding it was meant to be taken, and was a TypeError.
+        class Chat(asynchat.async_chat):
+            use_encoding = 1
+            incoming_data = b''
+
+            def recv(self, size):
+                return str(asynchat.async_chat.recv(self, size), 'latin-1')
+
+            def collect_incoming_data(self, data):
+                self.incoming_data += data
+
+            def found_terminator(self):
+                self.incoming_data += b'|'
+
+        chat, peer = self.channel(Chat)
+        chat.set_terminator('\n')
+        peer.send(b'a\xe9\nb')
+        chat.handle_read()
+        self.assertEqual(chat.incoming_data, b'a\xe9|b')
+
+    def test_the_proxy_of_the_program_gets_text(self):
+        # It was given bytes, and keywords, neither of which it can take.
+        made = []
+
+        class Proxy(smtpd.PureProxy):
+            def __init__(self, *args, **more):
+                made.append((args, more))
+
+        class Server(smtpd.SMTPServer):
+            __init__ = Proxy.__init__
+
+        addresses = ('localhost', 8025), ('localhost', 25)
+        plain = {'enable_SMTPUTF8': False}
+        for server, more in ((Proxy, dict(plain, decode_data=True)), (Server, plain)):
+            with mock.patch.object(smtpd, 'PureProxy', Proxy), \
+                    mock.patch.object(smtpd, 'Chosen', server, create=True), \
+                    mock.patch.object(sys, 'argv', ['smtpd', '-n', '-c', 'Chosen']):
+                smtpd._main()
+            self.assertEqual(made.pop(), (addresses + (None,), more))
+        self.assertEqual(made, [])
+
+
+class Frames(Case):
+    """Which functions of the module can be seen in tracebacks, and on the stack."""
+
+    def frames(self, one_pass):
+        found = []
+
+        class Reads(Recorder):
+            def handle_read(self):
+                found.append([frame.name for frame in traceback.extract_stack()])
+                raise asyncore.ExitNow
+
+        d, peer = self.channel(Reads)
+        peer.send(b'x')
+        try:
+            one_pass(5, self.map)
+        except asyncore.ExitNow as err:
+            found.append([frame.name for frame in traceback.extract_tb(err.__traceback__)])
+        d.close()
+        for names in found:
+            del names[:names.index('frames')]
+        return found
+
+    def test_tracebacks(self):
+        told = {'poll': ['read', 'handle_read_event', 'handle_read'],
+                'poll2': ['readwrite', 'handle_read_event', 'handle_read']}
+        for name, one_pass in PASSES:
+            with self.subTest(name):
+                inner = told['poll2' if name in ('poll2', 'loop with poll') else 'poll']
+                names = [n for n in self.frames(one_pass)[1] if n not in ('frames', '<lambda>')]
+                self.assertEqual(names[-3:], inner)
+                # One function more than there was, or another name.
+                self.assertIn(names[:-3], (['poll', '_select_pass'], ['poll2', '_poll_pass'],
+                                           ['loop', '_select_pass'], ['loop', '_poll_pass']))
+
+    def test_stack(self):
+        stack, trace = self.frames(PASSES[2][1])
+        if '_asyncore' in sys.modules:
+            # The functions that are C leave their frames in tracebacks only.
+            self.assertEqual([n for n in trace if n not in stack],
+                             ['loop', '_select_pass', 'read', 'handle_read_event'])
+        else:
+            self.assertEqual(stack, trace)
 
 
 if __name__ == '__main__':

@@ -158,6 +158,21 @@ class Large(unittest.TestCase):
                 break
         self.assertEqual(d.told, ['close'])
 
+    def test_event_beside_one_of_a_lost_registration(self):
+        for use_poll, turn in self.each():
+            lost, peer_lost = self.channel()
+            d, peer = self.channel()
+            turn()
+            # The poller reports its end to nobody, first of all, and is made anew.
+            lost.readable = lambda: False
+            lost.wants_write = True
+            lost.add_channel()
+            turn()
+            peer_lost.close()
+            peer.send(b'x')
+            turn()
+            self.assertEqual(d.told, [b'x'])
+
     def test_reopened_on_the_same_number(self):
         for use_poll, turn in self.each():
             d, peer = self.channel()
@@ -345,6 +360,21 @@ class Large(unittest.TestCase):
             del d
             del self.map[fd]
             self.assertIsNone(gone())
+
+    def test_descriptors_are_given_back(self):
+        def files():
+            return len(os.listdir('/proc/self/fd'))
+
+        for use_poll, turn in self.each():
+            self.tearDown()
+            before = files()
+            for _ in range(3):
+                self.setUp()
+                turn()
+                self.assertGreaterEqual(files(), before + 2 * FILLERS)
+                # Nothing is left when the last channel has closed, without another pass.
+                self.tearDown()
+                self.assertEqual(files(), before)
 
     def test_signal_in_the_wait(self):
         old = signal.signal(signal.SIGALRM, lambda *args: peer.send(b'by a signal'))

@@ -359,6 +359,34 @@ class SecondImport(Case):
         self.assertEqual(asyncore.poll(0), None)
         self.assertEqual(len(calls), before)
 
+    def test_in_other_interpreters(self):
+        """What the extension keeps is the main interpreter's: the others have the Python text."""
+        done = python("""if True:
+            import asyncore, sys
+            try:
+                import _interpreters as interpreters
+            except ImportError:
+                import _xxsubinterpreters as interpreters
+            code = 'import asyncore, sys; print("_asyncore" in sys.modules, type(asyncore.read).__name__)'
+            # Those that share the lock are the ones that may load any extension.
+            for options in ((), ('legacy',), {'isolated': False}):
+                try:
+                    if isinstance(options, dict):
+                        made = interpreters.create(**options)
+                    else:
+                        made = interpreters.create(*options)
+                except TypeError:
+                    continue
+                failed = interpreters.run_string(made, code)
+                assert not failed, failed
+                interpreters.destroy(made)
+            print('_asyncore' in sys.modules)
+            """)
+        lines = done.stdout.splitlines()
+        self.assertEqual(done.stderr, '')
+        self.assertEqual(set(lines[:-1]), {'False function'})
+        self.assertEqual(lines[-1], str('_asyncore' in sys.modules))
+
     def test_copies_come_and_go(self):
         alive = None
         for _ in range(5):

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import os
 import smtpd
+import sys
 import unittest
 
 from support import Case, python
@@ -166,6 +167,19 @@ class Surface(Case):
                       'importlib.reload(asyncore)\n'
                       'print(asyncore.socket_map is m, m)')
         self.assertEqual(done.stdout, 'True {1: 2}\n', done.stderr)
+
+    def test_where_the_extension_is_left_out(self):
+        # As PyPy and builds without the lock look from inside.
+        last = 'import asyncore; print("_asyncore" in sys.modules, type(asyncore.read).__name__)'
+        for first, env in (('sys.implementation.name = "pypy"', {}),
+                           ('sys._is_gil_enabled = lambda: False', {}),
+                           ('sys.modules["_asyncore"] = None', {}),
+                           ('', {'ASYNCORE_PURE': '1'})):
+            with self.subTest(first):
+                done = python('import sys; %s\n%s' % (first, last), env=env)
+                self.assertEqual(done.stdout.split()[1:], ['function'], done.stderr)
+        done = python('import sys; sys._is_gil_enabled = lambda: True; ' + last)
+        self.assertEqual(done.stdout.split()[0], str('_asyncore' in sys.modules), done.stderr)
 
     def test_messages(self):
         self.assertEqual(asyncore._strerror(1), os.strerror(1))

@@ -343,6 +343,7 @@ void asker_learn(struct asker *a, PyTypeObject *type)
 
     a->type   = type;
     a->shape  = s;
+    a->tag    = s == NULL ? 0 : s->tag;
     a->simple = false;
     for (int i = 0; i < 2; i++)
         a->question[i] = s == NULL ? ASK_CALL : question_of(a->p->st, s, i, seen);
@@ -368,7 +369,9 @@ void asker_learn(struct asker *a, PyTypeObject *type)
 
 bool asker_is_current(const struct asker *a)
 {
-    if (a->type == NULL || !a->simple || !shape_is_current(a->shape, a->type) || observed())
+    /* A shape is made anew when its class changes, or another class takes its place. */
+    if (a->type == NULL || !a->simple || a->tag != a->shape->tag
+        || !shape_is_current(a->shape, a->type) || observed())
         return false;
     for (int i = 0; i < 2; i++) {
         struct predicate *p        = &a->shape->predicates[i];

@@ -216,6 +216,7 @@ struct asker {
     const struct pass *p;
     PyTypeObject      *type;
     struct shape      *shape;
+    unsigned           tag;         /* of the shape when it was learnt from */
     enum question      question[2]; /* readable, writable */
     PyTypeObject      *called;      /* both have to be called for this one, which is always right */
 

@@ -89,26 +89,29 @@ void ac__describe(const ac_dispatcher *d, char *buf, size_t len)
                    (unsigned long long)(uintptr_t)(const void *)d);
 }
 
-void ac__log_adding(ac_dispatcher *d)
+/* Aside, since its buffers are cleared at each entry, and few loops are verbose. */
+AC__ASIDE static void say(ac_dispatcher *d, bool adding)
 {
     char what[192], line[256];
 
-    if (!d->loop->verbose)
-        return;
     ac__describe(d, what, sizeof what);
-    (void)snprintf(line, sizeof line, "adding channel %s", what);
+    if (adding)
+        (void)snprintf(line, sizeof line, "adding channel %s", what);
+    else
+        (void)snprintf(line, sizeof line, "closing channel %d:%s", d->source_.fd, what);
     log_line(d, line);
+}
+
+void ac__log_adding(ac_dispatcher *d)
+{
+    if (d->loop->verbose)
+        say(d, true);
 }
 
 void ac__log_closing(ac_dispatcher *d)
 {
-    char what[192], line[256];
-
-    if (!d->loop->verbose)
-        return;
-    ac__describe(d, what, sizeof what);
-    (void)snprintf(line, sizeof line, "closing channel %d:%s", d->source_.fd, what);
-    log_line(d, line);
+    if (d->loop->verbose)
+        say(d, false);
 }
 
 void ac__log_error(ac_dispatcher *d)

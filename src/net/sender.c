@@ -263,7 +263,7 @@ AC__HOT int ac_write(ac_dispatcher *d, const void *buf, size_t len)
 
 int ac_vwritef(ac_dispatcher *d, const char *format, va_list args)
 {
-    char    small[1024];
+    char    small[1024] __attribute__((uninitialized)); /* filled before it is read */
     char   *text = small;
     va_list again;
     int     rc = ac__verb(d);
@@ -356,7 +356,7 @@ int ac_shutdown_write(ac_dispatcher *d)
 /* Reads and drops. Returns whether it is over: the end, an error, or enough. */
 static bool drop_input(ac_dispatcher *d)
 {
-    char    waste[8 * 1024];
+    char    waste[8 * 1024] __attribute__((uninitialized)); /* only written to */
     ssize_t n;
 
     for (;;) {

@@ -332,11 +332,22 @@ static void serve_oob(ac_dispatcher *d)
     d->cls->handle_expt(d);
 }
 
+/* Pauses a reader that took nothing so often. */
+AC__ASIDE static void stall(ac_dispatcher *d)
+{
+    char what[192];
+
+    d->flags_ |= AC__STALLED;
+    d->loop->stats.stalls++;
+    ac__describe(d, what, sizeof what);
+    ac__log_info(d, "warning", "%s: %s took nothing %d times and is paused", what,
+                 (d->flags_ & AC__LISTENING) != 0 ? "handle_accept" : "handle_read", STALL);
+}
+
 /* Counts readers that take nothing, and pauses them: they would be called for ever. */
 AC__ASIDE static void count_idle(ac_dispatcher *d)
 {
     ac__source *s = &d->source_;
-    char        what[192];
 
     if ((d->flags_ & AC__TOOK) != 0 || (s->ready & AC__READ) == 0) {
         s->idle = 0;
@@ -344,13 +355,8 @@ AC__ASIDE static void count_idle(ac_dispatcher *d)
     }
     if (s->idle < STALL)
         s->idle++;
-    if (s->idle < STALL)
-        return;
-    d->flags_ |= AC__STALLED;
-    d->loop->stats.stalls++;
-    ac__describe(d, what, sizeof what);
-    ac__log_info(d, "warning", "%s: %s took nothing %d times and is paused", what,
-                 (d->flags_ & AC__LISTENING) != 0 ? "handle_accept" : "handle_read", STALL);
+    if (s->idle == STALL)
+        stall(d);
 }
 
 static void serve_read(ac_dispatcher *d)

@@ -29,7 +29,8 @@ int ac__source_bind(ac_loop *loop, ac__source *s, int fd)
 
     if (fd < 0)
         return -EBADF;
-    if (ac__grow(&loop->watch, &loop->nwatch, (size_t)fd + 1, sizeof *loop->watch) < 0)
+    if ((size_t)fd >= loop->nwatch
+        && ac__grow(&loop->watch, &loop->nwatch, (size_t)fd + 1, sizeof *loop->watch) < 0)
         return -ENOMEM;
     w = &loop->watch[fd];
     if (w->source != NULL)
@@ -76,7 +77,7 @@ void ac__source_reap(ac_loop *loop, ac__source *s)
     ac__list_append(&loop->reap, &s->work);
 }
 
-int ac__source_sync(ac_loop *loop, ac__source *s)
+AC__HOT int ac__source_sync(ac_loop *loop, ac__source *s)
 {
     unsigned need;
     int      rc;

@@ -187,8 +187,6 @@ static void connected(ac_dispatcher *d)
 {
     ac__times *t = d->times_;
 
-    if (t == NULL)
-        return;
     if (t->idle == UNSET && limit(d, AC_READ) == UNSET && limit(d, AC_WRITE) == UNSET
         && limit(d, AC_LINGER) == UNSET) {
         ac__times_free(d);
@@ -204,14 +202,15 @@ void ac__times_begin(ac_dispatcher *d, ac_timeout which, int64_t standard)
 {
     ac__times *t;
 
+    /* Most have none, and need not know the time. */
+    if (which == AC_IDLE ? d->times_ == NULL : standard == AC_FOREVER && !is_long(d))
+        return;
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
     if (which == AC_IDLE) {
         connected(d);
         return;
     }
-    if (standard == AC_FOREVER && !is_long(d))
-        return;
     t = which == AC_LINGER && ac__ext_get(d) == NULL ? NULL : times_for(d, which);
     if (t == NULL) {
         if (which == AC_CONNECT)

@@ -48,7 +48,7 @@ static bool wants_write(const ac_dispatcher *d)
     return (f & (AC__ARMED | AC__NO_WRITE | AC__SHUT)) == AC__ARMED;
 }
 
-static unsigned wants(const ac_dispatcher *d)
+AC__HOT static unsigned wants(const ac_dispatcher *d)
 {
     uint32_t f    = d->flags_;
     unsigned want = 0;
@@ -97,7 +97,7 @@ static void ask(ac_dispatcher *d)
         d->flags_ |= AC__NO_WRITE;
 }
 
-void ac__channel_update(ac_loop *loop, ac__source *s)
+AC__HOT void ac__channel_update(ac_loop *loop, ac__source *s)
 {
     ac_dispatcher *d = ac__channel(s);
 

@@ -118,19 +118,17 @@ fuzz: build-fuzz/build.ninja
 plant: build/.with-tests
 	@scripts/plant
 
-# A build folder that was made before the libraries to compare with were there looks again.
-build/.with-bench: build/build.ninja
-	@scripts/deps bench
-	@$(MESON) configure build --clearcache
-	@$(MESON) setup --reconfigure build
-	@touch $@
+# With a folder of its own: one made before the libraries to compare with were there would go without.
+build-bench/build.ninja:
+	@scripts/deps bench peers
+	@$(setup) build-bench
 
 # QUICK=1: rougher, within 90 s. JSON=FILE: the figures in that file too; MARKDOWN=FILE: the tables
 # into that page; PLOT=FILE: the cost over connections as SVG.
-bench: build/.with-bench
+bench: build-bench/build.ninja
 	@scripts/deps bench peers
 	@scripts/peers-http $(peers_dir)
-	$(foreach v,JSON MARKDOWN PLOT,$(if $($(v)),$(v)=$(abspath $($(v))))) $(MESON) test --benchmark --verbose -C build
+	$(foreach v,JSON MARKDOWN PLOT,$(if $($(v)),$(v)=$(abspath $($(v))))) $(MESON) test --benchmark --verbose -C build-bench
 
 # asyncore for Python beside the standard library's, asyncio, uvloop and raw epoll: for the first Python
 # that was found, or for those that TAGS names, as TAGS="cp310 cp312"; PARTS="idle bulk": not all of it.

@@ -83,6 +83,10 @@ extern char   bench_piece[BENCH_BUF];
  * 0 or a port to share. */
 int bench_listen(uint16_t *port);
 
+/* The calling thread stays on the `i`-th of the CPUs that the process may use, and `listener` gets the
+ * connections whose first packet that CPU handles (SO_INCOMING_CPU among those that share a port). */
+void bench_own_cpu(unsigned i, int listener);
+
 /* Accepts one connection, not blocking; -1: none waits. */
 int bench_accept(int listener);
 

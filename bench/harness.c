@@ -7,7 +7,7 @@
  *                                  prints the heap in use for each connection; IDLE: seconds after
  *                                  which idle ones are closed, TIMERS: that many run as well
  *   PROGRAM MODE bulk BYTES        the same; each byte that comes is answered by BYTES
- *   PROGRAM MODE workers N         the same as echo, by N threads
+ *   PROGRAM MODE workers N         the same as echo, by N threads, each on a CPU of its own
  *   PROGRAM MODE dispatch N ACTIVE EVENTS
  *   PROGRAM MODE half N ACTIVE EVENTS
  *                                  N sockets are watched, bytes are under way to ACTIVE of them;
@@ -23,6 +23,7 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,8 @@ size_t bench_bulk;
 int    bench_idle;
 char   bench_piece[BENCH_BUF];
 
-static _Atomic unsigned opened; /* of several threads, where there are workers */
+static cpu_set_t        allowed; /* the CPUs of this process */
+static _Atomic unsigned opened;  /* of several threads, where there are workers */
 static size_t           heap_at_first;
 
 void bench_fail(const char *what)
@@ -76,6 +78,22 @@ int bench_listen(uint16_t *port)
     bench_need(getsockname(fd, (struct sockaddr *)&addr, &len) == 0, "getsockname");
     *port = ntohs(addr.sin_port);
     return fd;
+}
+
+void bench_own_cpu(unsigned i, int listener)
+{
+    cpu_set_t one;
+    int       cpu = 0;
+
+    for (unsigned left = i % (unsigned)CPU_COUNT(&allowed);; cpu++) {
+        if (CPU_ISSET(cpu, &allowed) && left-- == 0)
+            break;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    bench_need(sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
+    bench_need(setsockopt(listener, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu) == 0,
+               "SO_INCOMING_CPU");
 }
 
 int bench_accept(int listener)
@@ -148,6 +166,7 @@ int main(int argc, char **argv)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
+    bench_need(sched_getaffinity(0, sizeof allowed, &allowed) == 0, "sched_getaffinity");
     bench.open(argv[1]);
     if (serve_by_name(argc, argv))
         return 0;

@@ -16,6 +16,7 @@ CALLGRIND = ["valgrind", "--fair-sched=try", "--tool=callgrind", "--callgrind-ou
 LIMIT = 400  # seconds that one program may take
 PAIRS = 31   # of slices, for each ratio
 FEWEST = 3   # pairs where it is to be quick
+CPUCLOCK_SCHED = 2  # the kernel's name of the clock that counts a process's CPU time
 AGAIN = 4    # pairs, after which the servers are started anew
 
 # What is measured: its name in the tables, its program, the way in which that uses its library, and
@@ -27,49 +28,58 @@ Load = collections.namedtuple("Load", "kind active idle at_once ask answer")
 
 
 class Peer:
-    """A server and its load, running."""
+    """A server and its load, running: each on a CPU of its own, or a load on each of some CPUs."""
 
-    def __init__(self, bench, row, role, load, prefix=(), stderr=None, pin=True):
+    def __init__(self, bench, row, role, load, prefix=(), stderr=None, pin=True, load_cpus=None):
         self.server = subprocess.Popen(
             [*prefix, bench.path(row.program), row.mode, *map(str, role)],
             stdout=subprocess.PIPE, text=True, stderr=stderr, env=bench.env(row),
             preexec_fn=bench.on(bench.server_cpu) if pin else None)
-        self.load = None
+        self.loads = []
         self.what = f"{row.name}, {role[0]}"
         line = self.server.stdout.readline()
         if not line.strip().isdigit():
             self.kill(f"{self.what}: does not serve")
-        self.load = subprocess.Popen(
-            [bench.path("load"), *map(str, load), line.strip(), str(self.server.pid)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            preexec_fn=bench.on(bench.load_cpu) if pin else None)
-        if self.load.stdout.readline().strip() != "ready":
-            self.kill(f"{self.what}: the load cannot connect")
+        for cpus in load_cpus or [bench.load_cpu if pin else None]:
+            self.loads.append(subprocess.Popen(
+                [bench.path("load"), *map(str, load), line.strip()],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                preexec_fn=bench.on(cpus) if cpus else None))
+        for process in self.loads:
+            if process.stdout.readline().strip() != "ready":
+                self.kill(f"{self.what}: the load cannot connect")
+
+    def cpu(self):
+        """The CPU time of the server so far, in nanoseconds (by the kernel's clock of a process)."""
+        return time.clock_gettime_ns(~self.server.pid << 3 | CPUCLOCK_SCHED)
 
     def slice(self, n):
-        """Has the load do `n` of its kind; returns the server's CPU time in nanoseconds."""
-        self.load.stdin.write(f"{n}\n")
-        self.load.stdin.flush()
-        line = self.load.stdout.readline()
-        if not line:
-            self.kill(f"{self.what}: the load failed")
-        return int(line)
+        """Has each load do `n` of its kind; returns the server's CPU time in nanoseconds."""
+        before = self.cpu()
+        for load in self.loads:
+            load.stdin.write(f"{n}\n")
+            load.stdin.flush()
+        for load in self.loads:
+            if not load.stdout.readline():
+                self.kill(f"{self.what}: the load failed")
+        return self.cpu() - before
 
     def end(self):
         """The load ends, and with it the server; returns what the server printed."""
-        self.load.stdin.close()
+        for load in self.loads:
+            load.stdin.close()
         try:
-            self.load.wait(timeout=LIMIT)
+            for load in self.loads:
+                load.wait(timeout=LIMIT)
             out = self.server.communicate(timeout=LIMIT)[0]
         except subprocess.TimeoutExpired:
             self.kill(f"{self.what}: does not end")
         return numbers(out)
 
     def kill(self, message):
-        for process in (self.server, self.load):
-            if process is not None:
-                process.kill()
-                process.wait()
+        for process in (self.server, *self.loads):
+            process.kill()
+            process.wait()
         raise SystemExit("bench: " + message)
 
 

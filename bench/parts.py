@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The workloads of `make bench`, a function each. bench/run.py says how to run them."""
+import os
 import statistics
 
 from measure import Load, Peer, Row, in_parallel, interval
@@ -355,19 +356,21 @@ def lines(b):
 
 
 def workers(b):
-    """Echo by one thread, and by two that share a port."""
+    """Echo by one thread, and by two that share a port, each on one CPU together with its load."""
     load = Load("echo", 64, 0, 64, 64, 64)
     slice_ = 1000 if b.quick else 4000
+    cpus = [{cpu} for cpu in sorted(os.sched_getaffinity(0))][:2]
     out = []
     for row in b.present([RAW, *b.ours("read")]):
         one = row._replace(name=row.name + ", 1 thread")
         two = row._replace(name=row.name + ", 2 threads")
         peers = []
         try:
-            peers = [Peer(b, r, ["workers", n], load, pin=False) for n, r in ((1, one), (2, two))]
+            peers = [Peer(b, r, ["workers", n], load, pin=False, load_cpus=cpus[:n])
+                     for n, r in ((1, one), (2, two))]
             for peer in peers:
                 peer.slice(slice_)
-            samples = b.alternate([one, two], lambda i, p=peers: p[i].slice(slice_) / slice_)
+            samples = b.alternate([one, two], lambda i, p=peers: p[i].slice(slice_) / slice_ / len(p[i].loads))
         finally:
             for peer in peers:
                 peer.end()

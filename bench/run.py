@@ -176,7 +176,7 @@ def write(args, results):
 
 
 def arguments():
-    default = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../build/bench")
+    default = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../build-bench/bench")
     env = os.environ.get
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=default, help="the folder with the programs")

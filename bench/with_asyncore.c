@@ -252,6 +252,8 @@ static int start_worker(ac_loop *l, unsigned index, void *arg)
     rc = ac_listen(server, "127.0.0.1", *port, 0);
     if (rc == 0 && index == 0)
         *port = ac_local_port(server);
+    if (rc == 0)
+        bench_own_cpu(index, ac_fileno(server));
     if (rc == 0 && ++listening == nworkers)
         bench_port(*port);
     return rc;

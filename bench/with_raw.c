@@ -256,12 +256,15 @@ static uint16_t raw_serve(enum bench_role what)
 
 /* --- more threads, each with a set and a listener of its own -------------------------------- */
 
+static int *listeners;
+
 static void *worker(void *arg)
 {
     struct epoll_event ev       = {.events = EPOLLIN}, events[BATCH];
     int                listener = *(int *)arg, mine = epoll_create1(EPOLL_CLOEXEC);
     char              *space = malloc(BENCH_BUF);
 
+    bench_own_cpu((unsigned)((int *)arg - listeners), listener);
     bench_need(space != NULL && epoll_ctl(mine, EPOLL_CTL_ADD, listener, &ev) == 0, "epoll_ctl");
     for (;;) {
         int count = epoll_wait(mine, events, BATCH, -1);
@@ -292,9 +295,9 @@ static void *worker(void *arg)
 
 static void raw_workers(unsigned n)
 {
-    uint16_t port      = 0;
-    int     *listeners = calloc(n, sizeof *listeners);
+    uint16_t port = 0;
 
+    listeners = calloc(n, sizeof *listeners);
     bench_need(n > 0 && listeners != NULL, "workers");
     for (unsigned i = 0; i < n; i++)
         listeners[i] = bench_listen(&port);

@@ -83,7 +83,8 @@ int bench_listen(uint16_t *port)
 void bench_own_cpu(unsigned i, int listener)
 {
     cpu_set_t one;
-    int       cpu = 0;
+    size_t    cpu = 0;
+    int       number;
 
     for (unsigned left = i % (unsigned)CPU_COUNT(&allowed);; cpu++) {
         if (CPU_ISSET(cpu, &allowed) && left-- == 0)
@@ -92,7 +93,8 @@ void bench_own_cpu(unsigned i, int listener)
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     bench_need(sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
-    bench_need(setsockopt(listener, SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu) == 0,
+    number = (int)cpu;
+    bench_need(setsockopt(listener, SOL_SOCKET, SO_INCOMING_CPU, &number, sizeof number) == 0,
                "SO_INCOMING_CPU");
 }
 

@@ -82,6 +82,7 @@ struct set {
     uint32_t        batch;
     uint32_t        owed;
     bool            broken; /* the kernel may know less or more than `entries` */
+    unsigned        moves;  /* from one thread to another */
     bool            inner_ready;
     int             inner_fd;
     ac__poller     *inner;
@@ -98,20 +99,23 @@ static struct set *set_of(ac__poller *p)
 /* --- the ring ------------------------------------------------------------------------------------ */
 
 /*
- * Makes a ring with the best that the kernel takes: completions are worked out on the way out of the
- * system calls that are made anyway, and not by an interrupt (5.19). To leave them to the wait
- * (IORING_SETUP_DEFER_TASKRUN) costs more: then there is a wait for each batch, of some twenty.
+ * Makes a ring with the best that the kernel takes: completions are worked out in the wait, some twenty
+ * at a time (6.1); or on the way out of the system calls that are made anyway, and not by an interrupt
+ * (5.19), which costs more for each of them. The first kind belongs to the thread that made it: not for a
+ * loop that threads `share`.
  */
-static int ring_open(struct io_uring *ring)
+static int ring_open(struct io_uring *ring, bool share)
 {
     static const unsigned modes[] = {
+        IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG
+            | IORING_SETUP_SUBMIT_ALL,
         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
         IORING_SETUP_SUBMIT_ALL,
         0,
     };
     int rc = -EINVAL;
 
-    for (size_t i = 0; i < sizeof modes / sizeof modes[0] && rc == -EINVAL; i++) {
+    for (size_t i = share; i < sizeof modes / sizeof modes[0] && rc == -EINVAL; i++) {
         struct io_uring_params params = {
             .flags      = modes[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
             .cq_entries = COMPLETIONS,
@@ -144,7 +148,7 @@ static unsigned show(struct set *set)
 
 /*
  * Submits what is queued, and waits for `least` completions, at most `timeout`. 0 or -errno; 0 also
- * where the time was over.
+ * where the time was over. -EEXIST: the ring is another thread's, and the set is broken for this one.
  */
 static int enter(struct set *set, unsigned least, int64_t timeout)
 {
@@ -158,7 +162,18 @@ static int enter(struct set *set, unsigned least, int64_t timeout)
                          IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (void *)&arg, sizeof arg);
     if (rc > 0 && least > 0 && timeout == INT64_MAX && io_uring_cq_ready(&set->ring) == 0)
         return -EINTR; /* what was submitted hides it */
+    if (rc == -EEXIST) {
+        set->broken = true;
+        set->moves++;
+    }
     return rc < 0 && rc != -ETIME ? rc : 0;
+}
+
+/* Whether the kernel has something that only a call brings into the completion queue. */
+static bool held_back(const struct set *set)
+{
+    return (IO_URING_READ_ONCE(*set->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+           != 0;
 }
 
 /* --- requests ------------------------------------------------------------------------------------ */
@@ -180,17 +195,19 @@ static struct io_uring_sqe *request(struct set *set)
     return sqe;
 }
 
-/* Asks for a poll: 0 or -ENOMEM. */
+/* Asks for a poll, or has the ring that will be made in place of this one ask for it: 0 or -ENOMEM. */
 static int arm(struct set *set, int fd, struct entry *e)
 {
     struct io_uring_sqe *sqe = request(set);
 
-    if (sqe == NULL)
+    if (sqe == NULL && !set->broken)
         return -ENOMEM;
     if (++set->serial == 0)
         set->serial = 1;
     e->serial = set->serial;
-    e->at     = set->ring.sq.sqe_tail - 1;
+    if (sqe == NULL)
+        return 0;
+    e->at = set->ring.sq.sqe_tail - 1;
     io_uring_prep_poll_multishot(sqe, fd, e->events);
     io_uring_sqe_set_data64(sqe, tag_of(fd, e->serial));
     return 0;
@@ -244,7 +261,7 @@ static void arm_again(struct set *set, int fd, struct entry *e)
 static int mend(struct set *set)
 {
     struct io_uring old = set->ring;
-    int             rc  = ring_open(&set->ring);
+    int             rc  = ring_open(&set->ring, set->moves > 1);
     int             made;
 
     if (rc < 0) {
@@ -280,12 +297,25 @@ static int reach(struct set *set, int fd)
     return ac__grow(&set->entries, &set->nentries, (size_t)fd + 1, sizeof *set->entries);
 }
 
+/* Submits what is queued, and has the kernel do it: a call does some twenty. 0 or -errno. */
+static int submit(struct set *set)
+{
+    int rc = 0;
+
+    for (unsigned n = queued(set); n > 0 && rc == 0; n -= n < 16 ? n : 16) {
+        rc = enter(set, 0, 0);
+        if (!held_back(set))
+            break;
+    }
+    return rc;
+}
+
 static void uring_flush(ac__poller *p)
 {
     struct set *set = set_of(p);
 
-    if (queued(set) != 0)
-        (void)enter(set, 0, 0);
+    if (submit(set) == -EEXIST)
+        (void)mend(set);
 }
 
 static void uring_close(ac__poller *p, bool forked)
@@ -294,7 +324,7 @@ static void uring_close(ac__poller *p, bool forked)
 
     /* The ring's memory is shared with the parent, whose requests these are. */
     if (!forked)
-        uring_flush(p);
+        (void)submit(set);
     if (set->inner != NULL)
         ac__poller_epoll.close(set->inner, forked);
     io_uring_queue_exit(&set->ring);
@@ -324,7 +354,7 @@ static int uring_open(ac__poller **out)
 
     if (set == NULL)
         return -ENOMEM;
-    rc = ring_open(&set->ring);
+    rc = ring_open(&set->ring, false);
     if (rc < 0) {
         ac__free(set);
         return rc;
@@ -601,13 +631,6 @@ static int take(struct set *set, ac__event *out, int max, bool *other)
     return n;
 }
 
-/* Whether the kernel has something that only a call brings into the completion queue. */
-static bool held_back(const struct set *set)
-{
-    return (IO_URING_READ_ONCE(*set->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
-           != 0;
-}
-
 /* One call: submits, and waits at most `timeout` for something to come. */
 static int wait_once(struct set *set, int64_t timeout)
 {
@@ -643,13 +666,17 @@ static int wait_on(struct set *set, int64_t timeout, ac__event *out, int max, in
         bool other = false;
 
         rc = wait_once(set, timeout);
-        if (rc == -EBADR) {
-            rc = mend(set); /* completions are lost */
+        if (rc == -EBADR || rc == -EEXIST) {
+            rc = mend(set); /* completions are lost, or the loop has moved to this thread */
             if (rc < 0)
                 return n > 0 ? n : rc;
             continue;
         }
         n += take(set, out + n, max - n, &other);
+        while (rc == 0 && n < max && held_back(set)) { /* some twenty a call */
+            rc = enter(set, 0, 0);
+            n += take(set, out + n, max - n, &other);
+        }
         if (n > 0 || timeout == 0 || rc < 0 || !other)
             break;
         if (end != INT64_MAX) {
@@ -673,7 +700,7 @@ static int uring_wait(ac__poller *p, int64_t timeout, ac__event *out, int max)
     if (n > 0 || timeout < 0)
         timeout = 0;
     /* What is there is in memory: nothing is asked of the kernel that has nothing to say. */
-    if (timeout == 0 && queued(set) == 0 && (n > 0 || !held_back(set)))
+    if (timeout == 0 && queued(set) == 0 && (n == max || !held_back(set)))
         return n;
     return wait_on(set, timeout, out, max, n);
 }

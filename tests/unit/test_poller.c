@@ -574,6 +574,67 @@ static void waited_for_by_several_threads(void **state)
     close_pair(fd);
 }
 
+enum { MANY = 600 };
+
+static void *watch_elsewhere(void *fds)
+{
+    for (uint32_t i = 0; i < MANY; i++)
+        want(((int *)fds)[i], i, 0, AC__READ);
+    return NULL;
+}
+
+static void *forget_elsewhere(void *fds)
+{
+    for (int i = 0; i < MANY; i++)
+        pc->forget(poller, ((int *)fds)[i], AC__READ, true);
+    if (pc->flush != NULL)
+        pc->flush(poller);
+    return NULL;
+}
+
+static void in_thread(void *(*f)(void *), int *fds)
+{
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, f, fds), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* More than a backend may collect before it tells the kernel. */
+static void watched_by_several_threads(void **state)
+{
+    static int fd[MANY];
+
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        assert_true(fd[i] >= 0);
+    }
+    assert_int_equal(wait_ms(0), 0);
+    for (int round = 0; round < 3; round++) {
+        bool told[MANY] = {false};
+
+        in_thread(watch_elsewhere, fd);
+        for (int i = 0; i < MANY; i++)
+            assert_int_equal(eventfd_write(fd[i], 1), 0);
+        for (int left = MANY; left > 0;) {
+            int n = wait_ms(2000);
+
+            assert_true(n > 0);
+            for (int i = 0; i < n; i++) {
+                left -= !told[events[i].gen];
+                told[events[i].gen] = true;
+            }
+        }
+        in_thread(forget_elsewhere, fd);
+        for (int i = 0; i < MANY; i++)
+            assert_int_equal(eventfd_write(fd[i], 1), 0);
+        assert_int_equal(wait_ms(0), 0);
+    }
+    for (int i = 0; i < MANY; i++)
+        close(fd[i]);
+}
+
 /* A long random sequence of changes, with a plain table as the oracle. */
 static void random_changes(void **state)
 {
@@ -984,6 +1045,7 @@ int main(void)
         TEST(full_batches_are_fair),
         TEST(more_than_fits),
         TEST(waited_for_by_several_threads),
+        TEST(watched_by_several_threads),
         TEST(random_changes),
         TEST(high_numbers),
         TEST(waits_are_never_early),

@@ -14,7 +14,7 @@ struct line {
     unsigned long reads, writes;
 };
 
-static struct line               table[LINE_THREADS][SLOTS];
+static struct line                table[LINE_THREADS][SLOTS];
 static _Thread_local struct line *mine; /* NULL: nothing is counted */
 
 void lines_clear(void)
@@ -74,7 +74,8 @@ unsigned lines_shared(unsigned long often)
             || b->reads + b->writes < often || (a->writes < often && b->writes < often))
             continue;
         count++;
-        fprintf(stderr, "line %#jx: %lu reads and %lu writes, and %lu and %lu of the other thread\n",
+        fprintf(stderr,
+                "line %#jx: %lu reads and %lu writes, and %lu and %lu of the other thread\n",
                 (uintmax_t)(a->number * LINE_SIZE), a->reads, a->writes, b->reads, b->writes);
     }
     return count;

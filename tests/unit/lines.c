@@ -225,7 +225,15 @@ void *__tsan_memset(void *to, int value, unsigned long len)
     ATOMIC_OP(bits, type, or)                                                                      \
     ATOMIC_OP(bits, type, and)                                                                     \
     ATOMIC_CAS(bits, type, strong, 0)                                                              \
-    ATOMIC_CAS(bits, type, weak, 1)
+    ATOMIC_CAS(bits, type, weak, 1)                                                                \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *a, type expected, type v,       \
+                                                    int order, int failed);                        \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *a, type expected, type v,       \
+                                                    int order, int failed)                         \
+    {                                                                                              \
+        (void)__tsan_atomic##bits##_compare_exchange_strong(a, &expected, v, order, failed);       \
+        return expected;                                                                           \
+    }
 
 ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)

@@ -912,6 +912,39 @@ static void fork_in_a_callback(void **state)
     }
 }
 
+static void fork_in_fire(ac_timer *t)
+{
+    int status = -1;
+
+    (void)t;
+    forked_in = fork();
+    assert_true(forked_in >= 0);
+    if (forked_in == 0)
+        return;
+    assert_int_equal(waitpid(forked_in, &status, 0), forked_in);
+    assert_int_equal(status, 0);
+}
+
+/* The same from a timer, before the events of the turn: the data is the parent's. */
+static void fork_in_a_timer(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, M_READ | M_CLOSE);
+    int           fd   = h_pair(loop, p), rc;
+
+    h_idle(loop, AC_MILLISECOND);
+    first_process = getpid();
+    ac_timer_init(&timer, loop, fork_in_fire);
+    assert_int_equal(ac_timer_start(&timer, 0), 0);
+    h_put(fd, "x", 1);
+    h_wait(h_fd(p), POLLIN);
+    rc = ac_loop_turn(loop, AC_SECOND);
+    if (getpid() != first_process)
+        _exit(rc != -ECHILD || p->count[S_READ] != 0);
+    assert_int_equal(p->in_len, 1);
+    close(fd);
+}
+
 static const struct CMUnitTest tests[] = {
     H_TEST(nothing_to_do),
     H_TEST(run_ends_with_the_last_channel),
@@ -941,6 +974,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(child_closes_everything),
     H_TEST(child_serves_after_fork),
     H_TEST(fork_in_a_callback),
+    H_TEST(fork_in_a_timer),
 };
 
 H_MAIN(tests)

@@ -637,6 +637,26 @@ static void writable_says_no(void **state)
     close(fd);
 }
 
+static void write_a_byte(struct probe *p)
+{
+    assert_int_equal(ac_send(&p->base, "x", 1), 1);
+}
+
+/* A channel that has been able to write ever since it was made hears of its input all the same. */
+static void writing_hides_no_input(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, M_READ | M_WRITE | M_CLOSE);
+    int           fd   = h_pair_attached(loop, p);
+
+    p->on[S_WRITE] = write_a_byte;
+    h_put(fd, "x", 1);
+    H_UNTIL_IN(loop, 20, p->in_len == 1);
+    shutdown(fd, SHUT_WR);
+    H_UNTIL_IN(loop, 20, p->finalized);
+    close(fd);
+}
+
 /* --- embedding ------------------------------------------------------------------------------- */
 
 static void embedded_in_a_foreign_poll(void **state)
@@ -969,6 +989,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(stall_counts_runs_only),
     H_TEST(readable_says_no),
     H_TEST(writable_says_no),
+    H_TEST(writing_hides_no_input),
     H_TEST(embedded_in_a_foreign_poll),
     H_TEST(prepare_sends_interest),
     H_TEST(child_closes_everything),

@@ -169,6 +169,15 @@ static inline void ac__arm(ac_dispatcher *d)
         d->flags_ |= AC__ARMED;
 }
 
+/*
+ * What a call that wrote, or tried to, notes in flags_. In a short serve AC__WROTE is left to the calls
+ * of the short way, which leave no stamp: behind the callback it asks for one.
+ */
+static inline uint32_t ac__tried(const ac_dispatcher *d)
+{
+    return (d->flags_ & AC__SERVING) != 0 ? AC__TOOK : AC__TOOK | AC__WROTE;
+}
+
 /* --- dispatcher.c ------------------------------------------------------------------------- */
 
 /* 0, or why the verb cannot be: -EINVAL, -EBADF (closed or never opened), -ECHILD. Touches it. */

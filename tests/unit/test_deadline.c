@@ -167,6 +167,27 @@ static void read_deadline_rests_while_paused(void **state)
     close(fd);
 }
 
+static void answer_only(struct probe *p)
+{
+    assert_int_equal(ac_write(&p->base, "a", 1), 0);
+    poll(NULL, 0, 1);
+}
+
+/* A handler that only writes puts it off by nothing, though there is something to read. */
+static void read_deadline_of_a_writer(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_pair(loop, p);
+
+    p->on[S_READ] = answer_only;
+    assert_int_equal(ac_set_timeout(&p->base, AC_READ, 100 * MS), 0);
+    h_put(fd, "x", 1);
+    H_UNTIL_IN(loop, 1000, p->finalized);
+    assert_int_equal(p->err, -ETIMEDOUT);
+    close(fd);
+}
+
 static uint8_t big[1 << 20];
 
 static void write_deadline(void **state)
@@ -185,6 +206,31 @@ static void write_deadline(void **state)
     assert_true(ac_queued(&p->base) > 0);
     /* What the peer's host acknowledges late is progress too. */
     times_out_since(loop, p, begin, ac_loop_now(loop) + 200 * MS, 80 * MS);
+    close(fd);
+}
+
+static void answer_each(struct probe *p)
+{
+    h_take(p);
+    assert_int_equal(ac_write(&p->base, "a", 1), 0);
+}
+
+/* A peer that talks and takes nothing is one: what is only queued for it is no progress. */
+static void write_deadline_with_a_talker(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_small_pair(loop, p);
+
+    p->on[S_READ] = answer_each;
+    assert_int_equal(ac_set_timeout(&p->base, AC_WRITE, 200 * MS), 0);
+    assert_int_equal(ac_write(&p->base, big, sizeof big / 2), 0);
+    for (int i = 0; i < 100 && !p->finalized; i++) {
+        h_put(fd, "x", 1);
+        h_idle(loop, 20 * MS);
+    }
+    assert_true(p->finalized);
+    assert_int_equal(p->err, -ETIMEDOUT);
     close(fd);
 }
 
@@ -353,9 +399,11 @@ static const struct CMUnitTest tests[] = {
     H_TEST(stamped_outside_a_turn),
     H_TEST(idle_is_put_off),
     H_TEST(read_deadline),
+    H_TEST(read_deadline_of_a_writer),
     H_TEST(read_deadline_put_off),
     H_TEST(read_deadline_rests_while_paused),
     H_TEST(write_deadline),
+    H_TEST(write_deadline_with_a_talker),
     H_TEST(write_deadline_put_off),
     H_TEST(connect_deadline),
     H_TEST(connect_deadline_ends),

@@ -88,6 +88,7 @@ typedef struct ac__times {
     int64_t  read;  /* when last a byte was; of the short form: or was written */
 
     int64_t written;
+    int64_t resumed;  /* READ: when reading went on after a pause, or the limit was set */
     int64_t since;    /* CONNECT, LINGER: when it began */
     int64_t limit[5]; /* by ac_timeout, but AC_IDLE; UNSET: none */
 } ac__times;

@@ -67,8 +67,9 @@ static int64_t next(const ac_dispatcher *d, ac_timeout *which)
         return best;
     }
     earlier(&best, which, add(t->read > t->written ? t->read : t->written, t->idle), AC_IDLE);
-    if ((d->flags_ & (AC__PAUSED | AC__EOF)) == 0)
-        earlier(&best, which, add(t->read, t->limit[AC_READ]), AC_READ);
+    if ((d->flags_ & (AC__PAUSED | AC__EOF | AC__GOODBYE)) == 0)
+        earlier(&best, which, add(t->read > t->resumed ? t->read : t->resumed, t->limit[AC_READ]),
+                AC_READ);
     if (x != NULL && x->queued > 0)
         earlier(&best, which, add(t->written, t->limit[AC_WRITE]), AC_WRITE);
     return best;
@@ -146,7 +147,7 @@ static ac__times *times_for(ac_dispatcher *d, ac_timeout which)
     t->read         = old != NULL ? old->read : d->loop->now;
     if (longer) {
         t->written = old != NULL ? old->read : d->loop->now;
-        t->since   = d->loop->now;
+        t->resumed = t->since = d->loop->now;
         for (int i = 0; i <= AC_LINGER; i++)
             t->limit[i] = UNSET;
     }
@@ -232,11 +233,11 @@ void ac__times_begin(ac_dispatcher *d, ac_timeout which, int64_t standard)
 
 void ac__times_resume(ac_dispatcher *d)
 {
-    if (d->times_ == NULL)
+    if (!is_long(d))
         return;
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
-    d->times_->read = d->loop->now;
+    d->times_->resumed = d->loop->now;
     (void)arm(d);
 }
 
@@ -260,8 +261,10 @@ int ac_set_timeout(ac_dispatcher *d, ac_timeout which, int64_t ns)
     *(which == AC_IDLE ? &t->idle : &t->limit[which]) = ns < 0 ? 0 : ns;
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
-    if ((which == AC_IDLE || which == AC_READ) && (d->flags_ & AC__CONNECTED) != 0)
+    if (which == AC_IDLE && (d->flags_ & AC__CONNECTED) != 0)
         t->read = d->loop->now;
+    if (which == AC_READ)
+        t->resumed = d->loop->now;
     if (which == AC_WRITE)
         t->written = d->loop->now;
     return (d->flags_ & AC__OPEN) != 0 ? arm(d) : 0;

@@ -115,6 +115,30 @@ static void idle_is_put_off(void **state)
     close(fd);
 }
 
+/* That reading may go on is no byte read. */
+static void idle_is_not_put_off_by_a_resume(void **state)
+{
+    ac_loop *loop = *state;
+
+    for (int both = 0; both < 2; both++) {
+        struct probe *p  = h_new(loop, SLOTS);
+        int           fd = h_pair(loop, p);
+
+        assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 100 * MS), 0);
+        if (both)
+            assert_int_equal(ac_set_timeout(&p->base, AC_READ, 10 * AC_SECOND), 0);
+        for (int i = 0; i < 50 && !p->finalized; i++) {
+            assert_int_equal(ac_resume(&p->base), 0);
+            if (both)
+                assert_int_equal(ac_set_timeout(&p->base, AC_READ, 10 * AC_SECOND), 0);
+            h_idle(loop, 20 * MS);
+        }
+        assert_true(p->finalized);
+        assert_int_equal(p->err, -ETIMEDOUT);
+        close(fd);
+    }
+}
+
 /* Reading: not put off by writes, and not running while reading is paused. */
 static void read_deadline(void **state)
 {
@@ -189,6 +213,33 @@ static void read_deadline_of_a_writer(void **state)
 }
 
 static uint8_t big[1 << 20];
+
+/* Nobody reads in a goodbye: a peer that takes the answer slowly is not late with a question. */
+static void read_deadline_rests_in_a_goodbye(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_small_pair(loop, p);
+    static char   buf[1 << 16];
+    size_t        n = 0;
+
+    assert_int_equal(ac_set_timeout(&p->base, AC_READ, 100 * MS), 0);
+    assert_int_equal(ac_write(&p->base, big, sizeof big / 2), 0);
+    ac_close_when_sent(&p->base);
+    for (int i = 0; i < 30; i++) {
+        n += h_get(fd, buf, 2000);
+        h_idle(loop, 10 * MS);
+    }
+    struct h_bound bound = h_bound(5000);
+    while (n < sizeof big / 2) {
+        n += h_get(fd, buf, sizeof buf);
+        h_turn(loop, &bound, __FILE__, __LINE__);
+        assert_false(p->finalized && h_ended(fd) && n == 0);
+    }
+    close(fd);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(ac_error(&p->base), 0);
+}
 
 static void write_deadline(void **state)
 {
@@ -398,10 +449,12 @@ static const struct CMUnitTest tests[] = {
     H_TEST(set_before_attach),
     H_TEST(stamped_outside_a_turn),
     H_TEST(idle_is_put_off),
+    H_TEST(idle_is_not_put_off_by_a_resume),
     H_TEST(read_deadline),
     H_TEST(read_deadline_of_a_writer),
     H_TEST(read_deadline_put_off),
     H_TEST(read_deadline_rests_while_paused),
+    H_TEST(read_deadline_rests_in_a_goodbye),
     H_TEST(write_deadline),
     H_TEST(write_deadline_with_a_talker),
     H_TEST(write_deadline_put_off),

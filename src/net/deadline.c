@@ -5,8 +5,6 @@
  */
 #include "channel.h"
 
-#include "connector.h"
-
 #include "../base/alloc.h"
 
 #include <errno.h>
@@ -78,7 +76,6 @@ static int64_t next(const ac_dispatcher *d, ac_timeout *which)
 static void expire(ac_dispatcher *d, ac_timeout which)
 {
     static const char *const names[] = {"connect", "idle", "read", "write", "linger"};
-    ac__ext                 *x       = d->ext_;
 
     if (which == AC_LINGER) {
         if (ac__unsent(d)) {
@@ -90,12 +87,6 @@ static void expire(ac_dispatcher *d, ac_timeout which)
         return;
     }
     if (which == AC_CONNECT) {
-        if (x != NULL && x->connector != NULL) {
-            ac__connector *c = x->connector;
-
-            x->connector = NULL;
-            ac__connector_cancel(c);
-        }
         ac__connect_failed(d, -ETIMEDOUT);
         return;
     }

@@ -205,16 +205,16 @@ void ac__fail(ac_dispatcher *d, int err, const char *op, const ac_addr *addr);
 /* A write failed: the same, once all input that the kernel holds has been offered. */
 void ac__fail_write(ac_dispatcher *d, int err);
 /*
- * A read, or a hang-up, has shown the end of the stream: 0, or why it is none. Behind a reset that a write
- * has met there is what looks like one, since the write took the error with it. Where the peer's end had
- * come before the reset a write gets EPIPE.
+ * A read, or a hang-up, has shown the end of the stream: 0, or why it is none. Behind a reset that a read or
+ * a write has met there is what looks like one, since the call took the error with it. Where the peer's end
+ * had come before the reset a write gets EPIPE.
  */
 static inline int ac__ended(ac_dispatcher *d)
 {
-    if ((d->flags_ & AC__LATER) != 0 && d->err_ != -EPIPE) {
+    if ((d->flags_ & AC__LATER) != 0 && d->err_ != -EPIPE)
         d->flags_ |= AC__FAILED;
+    if ((d->flags_ & AC__FAILED) != 0)
         return d->err_;
-    }
     d->flags_ |= AC__EOF;
     return 0;
 }

@@ -119,6 +119,32 @@ static void rst_read_in_pieces(void **state)
     assert_int_equal(p->err, -ECONNRESET);
 }
 
+static void take_thrice(struct probe *p)
+{
+    char buf[8];
+
+    for (int i = 0; i < 3; i++)
+        p->rc = (int)ac_recv(&p->base, buf, sizeof buf);
+}
+
+/* A handler that reads on behind the failure: what a read finds there looks like an end, and is none. */
+static void rst_and_read_on(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, ENDS);
+    int           fd   = h_pair(loop, p);
+
+    p->on[S_READ] = take_thrice;
+    h_put(fd, "x", 1);
+    h_wait(h_fd(p), POLLIN);
+    h_reset(fd);
+    h_wait(h_fd(p), POLLHUP);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(p->rc, -ECONNRESET);
+    assert_int_equal(p->err, -ECONNRESET);
+    assert_string_equal(p->order, "rez$");
+}
+
 /* A write meets the reset before anything was read: the data is offered first all the same. */
 static void write_finds_the_reset(void **state)
 {
@@ -874,6 +900,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(end_after_an_exact_read),
     H_TEST(rst_with_data_pending),
     H_TEST(rst_read_in_pieces),
+    H_TEST(rst_and_read_on),
     H_TEST(write_finds_the_reset),
     H_TEST(write_finds_the_reset_unread),
     H_TEST(write_finds_the_reset_after_the_end),

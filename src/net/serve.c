@@ -258,7 +258,7 @@ static void hung_up(ac_dispatcher *d)
 
     d->flags_ |= AC__HUNG;
     d->source_.ready |= AC__READ | AC__WRITE;
-    if (wants_read(d) || (d->flags_ & (AC__GOODBYE | AC__ENDED)) != 0)
+    if (wants_read(d) || (d->flags_ & (AC__GOODBYE | AC__ENDED | AC__FAILED)) != 0)
         return;
     if ((d->flags_ & AC__EOF) != 0 && (d->flags_ & AC__FILE) == 0) {
         /* The peer's end was told before; a read would repeat it and hide what stands now. */

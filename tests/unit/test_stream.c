@@ -315,6 +315,60 @@ static void both_sides_shut(void **state)
     close(fd);
 }
 
+static void stay_open(struct probe *p)
+{
+    p->number++;
+}
+
+/* The same where our side is shut later, with and without something to send before. */
+static void both_sides_shut_later(void **state)
+{
+    static uint8_t big[1 << 20];
+    ac_loop       *loop = *state;
+
+    for (int sends = 0; sends < 2; sends++) {
+        struct probe  *p     = h_new(loop, ENDS);
+        int            fd    = h_pair(loop, p);
+        struct h_bound bound = h_bound(2000);
+
+        p->on[S_EOF] = stay_open;
+        shutdown(fd, SHUT_WR);
+        H_UNTIL(loop, p->count[S_EOF] == 1);
+        h_idle(loop, AC_MILLISECOND);
+        if (sends)
+            assert_int_equal(ac_write(&p->base, big, sizeof big), 0);
+        assert_int_equal(ac_shutdown_write(&p->base), 0);
+        while (!p->finalized) {
+            while (h_get(fd, big, sizeof big) > 0)
+                continue;
+            h_turn(loop, &bound, __FILE__, __LINE__);
+        }
+        assert_int_equal(p->count[S_CLOSE], 1);
+        assert_int_equal(p->count[S_ERROR], 0);
+        close(fd);
+    }
+}
+
+/* Where a failure is yet to be told, that is how the channel ends, and it ends once. */
+static void both_sides_shut_and_failed(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, ENDS);
+    int           fd   = h_pair(loop, p);
+
+    p->on[S_EOF] = p->on[S_CLOSE] = stay_open;
+    shutdown(fd, SHUT_WR);
+    H_UNTIL(loop, p->count[S_EOF] == 1);
+    assert_int_equal(ac_shutdown_write(&p->base), 0);
+    h_wait(h_fd(p), POLLHUP);
+    ac_fail(&p->base, EPROTO);
+    h_idle(loop, 5 * AC_MILLISECOND);
+    assert_int_equal(p->count[S_CLOSE], 1);
+    assert_string_equal(strchr(p->order, 'f'), "fez");
+    ac_close(&p->base);
+    close(fd);
+}
+
 static void half_closed_by_us(void **state)
 {
     ac_loop      *loop = *state;
@@ -667,11 +721,6 @@ static void failed_outside_a_turn(void **state)
     close(fd);
 }
 
-static void stay_open(struct probe *p)
-{
-    p->number++;
-}
-
 /* A handle_close that leaves the channel open: it is never called again and spins nothing. */
 static void left_open_by_handle_close(void **state)
 {
@@ -907,6 +956,8 @@ static const struct CMUnitTest tests[] = {
     H_TEST(closed_where_the_end_was_met),
     H_TEST(half_closed_by_the_peer),
     H_TEST(both_sides_shut),
+    H_TEST(both_sides_shut_later),
+    H_TEST(both_sides_shut_and_failed),
     H_TEST(half_closed_by_us),
     H_TEST(write_only_channel_is_reaped),
     H_TEST(paused_with_fin_and_data),

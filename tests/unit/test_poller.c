@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -686,6 +687,44 @@ static void waits_are_never_early(void **state)
     close_pair(fd);
 }
 
+static atomic_bool enough;
+
+static void *send_now_and_then(void *fd)
+{
+    for (int i = 0; i < 100 && !atomic_load(&enough); i++) {
+        h_put(*(int *)fd, "x", 1);
+        poll(NULL, 0, 20);
+    }
+    return NULL;
+}
+
+/*
+ * Data that comes where only urgent data is wanted wakes a wait that has nothing to tell (io_uring's, by
+ * the set inside). That makes no wait longer.
+ */
+static void woken_for_nothing(void **state)
+{
+    pthread_t thread;
+    int       fd[2];
+
+    (void)state;
+    h_raw_pair(fd);
+    want(fd[0], 9, 0, AC__PRI | AC__WATCH);
+    assert_int_equal(wait_ms(1), 0);
+    atomic_store(&enough, false);
+    assert_int_equal(pthread_create(&thread, NULL, send_now_and_then, &fd[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        int64_t begin = h_now();
+
+        assert_true(wait_ms(100) <= 1); /* select() tells of what is readable once */
+        assert_true(h_now() - begin < AC_SECOND);
+    }
+    atomic_store(&enough, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pc->forget(poller, fd[0], AC__PRI, true);
+    close_pair(fd);
+}
+
 static void on_alarm(int signo)
 {
     (void)signo;
@@ -987,6 +1026,7 @@ int main(void)
         TEST(random_changes),
         TEST(high_numbers),
         TEST(waits_are_never_early),
+        TEST(woken_for_nothing),
         TEST(long_waits),
         TEST(without_the_fine_call),
         TEST(stale_registration),

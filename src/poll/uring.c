@@ -285,6 +285,11 @@ static void uring_flush(ac__poller *p)
 {
     struct set *set = set_of(p);
 
+    /* The last batch had no room for all that the set inside has: a foreign loop is to be told again. */
+    if (set->inner_ready) {
+        disarm(set, set->inner_fd, &set->entries[set->inner_fd]);
+        arm_again(set, set->inner_fd, &set->entries[set->inner_fd]);
+    }
     if (queued(set) != 0)
         (void)enter(set, 0, 0);
 }

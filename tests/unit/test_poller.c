@@ -926,6 +926,39 @@ static void descriptor_of_the_set(void **state)
     close_pair(fd);
 }
 
+/* The descriptor stays readable while a batch has left something: also of what is watched inside. */
+static void descriptor_tells_what_is_left(void **state)
+{
+    enum { N = MAX + 20 };
+    struct pollfd own = {.events = POLLIN};
+    int           fd[N][2], n = 0;
+
+    (void)state;
+    if (!h_edges())
+        return;
+    own.fd = pc->fileno(poller);
+    for (unsigned kind = 0; kind < 2; kind++) {
+        for (uint32_t i = 0; i < N; i++) {
+            assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fd[i]), 0);
+            want(fd[i][0], i, 0, kind == 0 ? AC__READ : AC__READ | AC__EXACT);
+            h_put(fd[i][1], "x", 1);
+        }
+        for (int left = N; left > 0; left -= n) {
+            if (pc->flush != NULL)
+                pc->flush(poller);
+            assert_int_equal(poll(&own, 1, 2000), 1);
+            n = wait_ms(0);
+            for (int i = 0; i < n; i++)
+                drain(events[i].fd);
+        }
+        for (int i = 0; i < N; i++) {
+            pc->forget(poller, fd[i][0], AC__READ, true);
+            close_pair(fd[i]);
+        }
+        assert_int_equal(wait_ms(0), 0);
+    }
+}
+
 static void child_leaves_the_parents_alone(void **state)
 {
     int   fd[2], status;
@@ -1033,6 +1066,7 @@ int main(void)
         TEST(registrations_are_mended),
         TEST(set_made_anew),
         TEST(descriptor_of_the_set),
+        TEST(descriptor_tells_what_is_left),
         TEST(child_leaves_the_parents_alone),
         TEST(out_of_memory),
         TEST(out_of_descriptors),

@@ -79,13 +79,14 @@ void ac__source_reap(ac_loop *loop, ac__source *s)
 
 AC__HOT int ac__source_sync(ac_loop *loop, ac__source *s)
 {
-    unsigned need;
-    int      rc;
+    const unsigned before = s->want;
+    unsigned       need;
+    int            rc;
 
     s->ops->update(loop, s);
     if (s->fd < 0)
         return 0;
-    if (s->sent == 0 && (s->ready & s->want) != 0)
+    if (before == 0 && s->sent == 0 && (s->ready & s->want) != 0)
         return 0; /* served first: it may be closed before it ever has to wait */
     need = ac__interest(loop, s);
     if (need == s->sent)

@@ -229,8 +229,11 @@ static int turn(ac_loop *loop, int64_t timeout)
     if (atomic_load(&loop->woken) != 0)
         atomic_store(&loop->woken, 0);
     ac__list_take(&batch, &loop->work);
-    if (loop->wheel.next <= loop->now)
+    if (loop->wheel.next <= loop->now) {
         ac__timers_run(loop);
+        if (loop->fork_gen != ac__fork_gen)
+            n = 0; /* a child: the events are the parent's */
+    }
     if (n > 0) {
         loop->stats.events += (uint64_t)n;
         if (dispatch(loop, events, events + n) && loop->fork_gen == ac__fork_gen)

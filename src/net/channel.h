@@ -88,6 +88,7 @@ typedef struct ac__times {
     int64_t  read;  /* when last a byte was; of the short form: or was written */
 
     int64_t written;
+    int64_t resumed;  /* READ: when reading went on after a pause, or the limit was set */
     int64_t since;    /* CONNECT, LINGER: when it began */
     int64_t limit[5]; /* by ac_timeout, but AC_IDLE; UNSET: none */
 } ac__times;
@@ -169,6 +170,15 @@ static inline void ac__arm(ac_dispatcher *d)
         d->flags_ |= AC__ARMED;
 }
 
+/*
+ * What a call that wrote, or tried to, notes in flags_. In a short serve AC__WROTE is left to the calls
+ * of the short way, which leave no stamp: behind the callback it asks for one.
+ */
+static inline uint32_t ac__tried(const ac_dispatcher *d)
+{
+    return (d->flags_ & AC__SERVING) != 0 ? AC__TOOK : AC__TOOK | AC__WROTE;
+}
+
 /* --- dispatcher.c ------------------------------------------------------------------------- */
 
 /* 0, or why the verb cannot be: -EINVAL, -EBADF (closed or never opened), -ECHILD. Touches it. */
@@ -195,16 +205,16 @@ void ac__fail(ac_dispatcher *d, int err, const char *op, const ac_addr *addr);
 /* A write failed: the same, once all input that the kernel holds has been offered. */
 void ac__fail_write(ac_dispatcher *d, int err);
 /*
- * A read, or a hang-up, has shown the end of the stream: 0, or why it is none. Behind a reset that a write
- * has met there is what looks like one, since the write took the error with it. Where the peer's end had
- * come before the reset a write gets EPIPE.
+ * A read, or a hang-up, has shown the end of the stream: 0, or why it is none. Behind a reset that a read or
+ * a write has met there is what looks like one, since the call took the error with it. Where the peer's end
+ * had come before the reset a write gets EPIPE.
  */
 static inline int ac__ended(ac_dispatcher *d)
 {
-    if ((d->flags_ & AC__LATER) != 0 && d->err_ != -EPIPE) {
+    if ((d->flags_ & AC__LATER) != 0 && d->err_ != -EPIPE)
         d->flags_ |= AC__FAILED;
+    if ((d->flags_ & AC__FAILED) != 0)
         return d->err_;
-    }
     d->flags_ |= AC__EOF;
     return 0;
 }

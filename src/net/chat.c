@@ -344,6 +344,8 @@ static void ask_again(ac_chat *c)
 {
     ac_dispatcher *d = &c->base;
 
+    if ((d->flags_ & AC__SERVING) != 0 && (d->source_.ready & AC__READ) == 0)
+        ac__stamp_read(d); /* READ tells no more that something was read */
     d->source_.ready |= AC__READ;
     if ((d->flags_ & AC__HUNG) == 0) {
         d->flags_ |= AC__HUNG;

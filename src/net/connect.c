@@ -177,8 +177,10 @@ static int connect_new(ac_dispatcher *d, const ac_addr *addr, int type)
 
 int ac_connect_addr(ac_dispatcher *d, const ac_addr *addr)
 {
-    char text[AC_ADDR_TEXT];
-    int  rc;
+    /* What has failed has ended, though its handlers may leave it open. */
+    const uint32_t begun = AC__CONNECTING | AC__CONNECTED | AC__LISTENING | AC__TELLING | AC__ENDED;
+    char           text[AC_ADDR_TEXT];
+    int            rc;
 
     if (addr == NULL || addr->len == 0)
         return -EINVAL;
@@ -186,8 +188,7 @@ int ac_connect_addr(ac_dispatcher *d, const ac_addr *addr)
         rc = ac__verb(d);
         if (rc < 0)
             return rc;
-        if (d->source_.fd < 0
-            || (d->flags_ & (AC__CONNECTING | AC__CONNECTED | AC__LISTENING)) != 0)
+        if (d->source_.fd < 0 || (d->flags_ & begun) != 0)
             return -EISCONN;
         remember(d, ac_addr_format(addr, text, sizeof text), 0);
         begin_or_fail(d, addr);

@@ -5,8 +5,6 @@
  */
 #include "channel.h"
 
-#include "connector.h"
-
 #include "../base/alloc.h"
 
 #include <errno.h>
@@ -67,8 +65,9 @@ static int64_t next(const ac_dispatcher *d, ac_timeout *which)
         return best;
     }
     earlier(&best, which, add(t->read > t->written ? t->read : t->written, t->idle), AC_IDLE);
-    if ((d->flags_ & (AC__PAUSED | AC__EOF)) == 0)
-        earlier(&best, which, add(t->read, t->limit[AC_READ]), AC_READ);
+    if ((d->flags_ & (AC__PAUSED | AC__EOF | AC__GOODBYE)) == 0)
+        earlier(&best, which, add(t->read > t->resumed ? t->read : t->resumed, t->limit[AC_READ]),
+                AC_READ);
     if (x != NULL && x->queued > 0)
         earlier(&best, which, add(t->written, t->limit[AC_WRITE]), AC_WRITE);
     return best;
@@ -77,7 +76,6 @@ static int64_t next(const ac_dispatcher *d, ac_timeout *which)
 static void expire(ac_dispatcher *d, ac_timeout which)
 {
     static const char *const names[] = {"connect", "idle", "read", "write", "linger"};
-    ac__ext                 *x       = d->ext_;
 
     if (which == AC_LINGER) {
         if (ac__unsent(d)) {
@@ -89,12 +87,6 @@ static void expire(ac_dispatcher *d, ac_timeout which)
         return;
     }
     if (which == AC_CONNECT) {
-        if (x != NULL && x->connector != NULL) {
-            ac__connector *c = x->connector;
-
-            x->connector = NULL;
-            ac__connector_cancel(c);
-        }
         ac__connect_failed(d, -ETIMEDOUT);
         return;
     }
@@ -146,7 +138,7 @@ static ac__times *times_for(ac_dispatcher *d, ac_timeout which)
     t->read         = old != NULL ? old->read : d->loop->now;
     if (longer) {
         t->written = old != NULL ? old->read : d->loop->now;
-        t->since   = d->loop->now;
+        t->resumed = t->since = d->loop->now;
         for (int i = 0; i <= AC_LINGER; i++)
             t->limit[i] = UNSET;
     }
@@ -232,11 +224,11 @@ void ac__times_begin(ac_dispatcher *d, ac_timeout which, int64_t standard)
 
 void ac__times_resume(ac_dispatcher *d)
 {
-    if (d->times_ == NULL)
+    if (!is_long(d))
         return;
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
-    d->times_->read = d->loop->now;
+    d->times_->resumed = d->loop->now;
     (void)arm(d);
 }
 
@@ -260,8 +252,10 @@ int ac_set_timeout(ac_dispatcher *d, ac_timeout which, int64_t ns)
     *(which == AC_IDLE ? &t->idle : &t->limit[which]) = ns < 0 ? 0 : ns;
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
-    if ((which == AC_IDLE || which == AC_READ) && (d->flags_ & AC__CONNECTED) != 0)
+    if (which == AC_IDLE && (d->flags_ & AC__CONNECTED) != 0)
         t->read = d->loop->now;
+    if (which == AC_READ)
+        t->resumed = d->loop->now;
     if (which == AC_WRITE)
         t->written = d->loop->now;
     return (d->flags_ & AC__OPEN) != 0 ? arm(d) : 0;

@@ -138,10 +138,22 @@ static bool fails(const ac_dispatcher *d)
     return (d->flags_ & (AC__ENDED | AC__GOODBYE)) != AC__ENDED;
 }
 
+/* Gives a connect by name up, which could still succeed. */
+static void stop_connecting(ac_dispatcher *d)
+{
+    ac__connector *c = d->ext_ != NULL ? d->ext_->connector : NULL;
+
+    if (c == NULL)
+        return;
+    d->ext_->connector = NULL;
+    ac__connector_cancel(c);
+}
+
 static void note(ac_dispatcher *d, int err, char *owned, char *place, int line)
 {
     ac__ext *x = owned != NULL || place != NULL ? ac__ext_get(d) : NULL;
 
+    stop_connecting(d);
     if ((d->flags_ & AC__LATER) == 0) /* what came first is told */
         d->err_ = err;
     d->flags_ |= AC__FAILED;
@@ -215,12 +227,7 @@ static void let_go(ac_dispatcher *d)
     ac__ext *x    = d->ext_;
     int      fd;
 
-    if (x != NULL && x->connector != NULL) {
-        ac__connector *c = x->connector;
-
-        x->connector = NULL;
-        ac__connector_cancel(c);
-    }
+    stop_connecting(d);
     ac__times_free(d);
     ac__accept_unhold(d);
     if (x != NULL && x->held)

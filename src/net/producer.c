@@ -126,7 +126,7 @@ static bool cork(ac_chat *c, const void *data, size_t len)
     cork->d = d;
     memcpy(cork->data + cork->len, data, len);
     cork->len += len;
-    d->flags_ |= AC__CORKED | AC__TOOK | AC__WROTE;
+    d->flags_ |= AC__CORKED | ac__tried(d);
     return true;
 }
 

@@ -233,7 +233,7 @@ AC__ASIDE static int write_any(ac_dispatcher *d, const void *buf, size_t len)
 
     if (rc < 0 || len == 0)
         return rc;
-    d->flags_ |= AC__TOOK | AC__WROTE;
+    d->flags_ |= ac__tried(d);
     if ((d->flags_ & AC__CONNECTED) != 0 && (d->source_.ready & AC__WRITE) != 0
         && ac_queued(d) == 0)
         n = ac__write_result(d, len, ac__transport_of(d)->write(d, &iov, 1));
@@ -341,7 +341,7 @@ int ac_shutdown_write(ac_dispatcher *d)
         return -EINVAL;
     if ((d->flags_ & (AC__CONNECTED | AC__CONNECTING)) == 0)
         return -ENOTCONN;
-    d->flags_ |= AC__TOOK | AC__WROTE;
+    d->flags_ |= ac__tried(d);
     if ((d->flags_ & (AC__SHUT | AC__GOODBYE)) != 0)
         return 0;
     d->flags_ |= AC__SHUT_WANT;
@@ -422,7 +422,7 @@ void ac_close_when_sent(ac_dispatcher *d)
         ac_close(d);
         return;
     }
-    d->flags_ |= AC__GOODBYE | AC__TOOK | AC__WROTE;
+    d->flags_ |= AC__GOODBYE | ac__tried(d);
     ac__source_touch(d->loop, &d->source_);
     if (ac_queued(d) > 0 || (d->ext_ != NULL && d->ext_->refilling))
         ac__times_begin(d, AC_WRITE,

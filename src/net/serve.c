@@ -258,7 +258,7 @@ static void hung_up(ac_dispatcher *d)
 
     d->flags_ |= AC__HUNG;
     d->source_.ready |= AC__READ | AC__WRITE;
-    if (wants_read(d) || (d->flags_ & (AC__GOODBYE | AC__ENDED)) != 0)
+    if (wants_read(d) || (d->flags_ & (AC__GOODBYE | AC__ENDED | AC__FAILED)) != 0)
         return;
     if ((d->flags_ & AC__EOF) != 0 && (d->flags_ & AC__FILE) == 0) {
         /* The peer's end was told before; a read would repeat it and hide what stands now. */
@@ -500,12 +500,12 @@ AC__ASIDE static void serve_any(ac_dispatcher *d)
     finish(d, writes);
 }
 
-/* Leaves the stamps for what a short serve read and wrote. */
+/* Leaves the stamps for what a short serve read and wrote by the short way. */
 AC__ASIDE static void stamp_served(ac_dispatcher *d)
 {
     if (d->times_ == NULL)
         return;
-    if ((d->source_.ready & AC__READ) == 0 || (d->flags_ & AC__TOOK) != 0)
+    if ((d->source_.ready & AC__READ) == 0)
         ac__stamp_read(d);
     if ((d->flags_ & AC__WROTE) != 0)
         ac__stamp_write(d);
@@ -514,14 +514,18 @@ AC__ASIDE static void stamp_served(ac_dispatcher *d)
 /* In a child nothing may be read or written before ac_loop_after_fork(); a turn may change anything. */
 void ac__channel_lengthen(ac__source *s)
 {
-    ac__channel(s)->flags_ &= ~(uint32_t)AC__SERVING;
+    ac_dispatcher *d = ac__channel(s);
+
+    if ((d->flags_ & AC__SERVING) == 0)
+        return;
+    stamp_served(d);
+    d->flags_ &= ~(uint32_t)AC__SERVING;
 }
 
 /* Behind a short serve that was not all: what a long one does after the reading. */
 AC__ASIDE static void after_read(ac_dispatcher *d)
 {
-    d->flags_ &= ~(uint32_t)AC__SERVING;
-    stamp_served(d);
+    ac__channel_lengthen(&d->source_);
     if (open_still(d))
         count_idle(d);
     finish(d, true);

@@ -157,7 +157,7 @@ ssize_t ac__write_result(ac_dispatcher *d, size_t asked, ssize_t n)
     ac__source *s    = &d->source_;
     bool        told = fails_by_errors(d);
 
-    d->flags_ |= AC__TOOK | AC__WROTE;
+    d->flags_ |= ac__tried(d);
     if (n == (ssize_t)asked) {
         ac__stamp_write(d);
         return n;
@@ -257,14 +257,13 @@ AC__ASIDE static ssize_t first_read(ac_dispatcher *d, size_t len, ssize_t n)
 {
     int err = errno;
 
-    if (n > 0)
-        d->flags_ &= ~(uint32_t)AC__SERVING; /* the reads behind it go by the share */
     if (n < 0 && err == EFAULT)
         return -EINVAL;
     if (n < 0 && err == EINTR) {
         d->flags_ |= AC__TOOK;
         return -EAGAIN; /* the data is there as before, and is told of again */
     }
+    ac__channel_lengthen(&d->source_); /* the reads behind it go by the share */
     return ac__read_result(d, len, n < 0 ? -err : n);
 }
 
@@ -332,7 +331,7 @@ AC__ASIDE static ssize_t send_any(ac_dispatcher *d, const void *buf, size_t len)
     if (len == 0 && (d->flags_ & AC__DGRAM) == 0)
         return 0;
     if (ac_queued(d) > 0) {
-        d->flags_ |= AC__TOOK | AC__WROTE;
+        d->flags_ |= ac__tried(d);
         ac__arm(d);
         return -EAGAIN;
     }

@@ -86,6 +86,7 @@ struct set {
     bool            inner_ready;
     int             inner_fd;
     ac__poller     *inner;
+    uint32_t        inside;             /* how many it watches */
     int32_t         doubts, last_doubt; /* -1: none */
     bool            timer;              /* the timeout is under way */
     bool            due;                /* it is over */
@@ -314,6 +315,11 @@ static void uring_flush(ac__poller *p)
 {
     struct set *set = set_of(p);
 
+    /* The last batch had no room for all that the set inside has: a foreign loop is to be told again. */
+    if (set->inner_ready) {
+        disarm(set, set->inner_fd, &set->entries[set->inner_fd]);
+        arm_again(set, set->inner_fd, &set->entries[set->inner_fd]);
+    }
     if (submit(set) == -EEXIST)
         (void)mend(set);
 }
@@ -371,9 +377,13 @@ static int uring_open(ac__poller **out)
 
 static int inner_set(struct set *set, int fd, uint32_t gen, unsigned want)
 {
-    int rc = ac__poller_epoll.set(set->inner, fd, gen, set->entries[fd].inner, want);
-    if (rc == 0)
-        set->entries[fd].inner = true;
+    struct entry *e  = &set->entries[fd];
+    int           rc = ac__poller_epoll.set(set->inner, fd, gen, e->inner, want);
+
+    if (rc == 0) {
+        set->inside += !e->inner;
+        e->inner = true;
+    }
     return rc;
 }
 
@@ -382,9 +392,11 @@ static void drop(struct set *set, int fd)
     struct entry *e = &set->entries[fd];
 
     disarm(set, fd, e);
-    if (e->inner)
-        ac__poller_epoll.forget(set->inner, fd, 1, true);
+    if (!e->inner)
+        return;
+    ac__poller_epoll.forget(set->inner, fd, 1, true);
     e->inner = false;
+    set->inside--;
 }
 
 static int uring_set(ac__poller *p, int fd, uint32_t gen, unsigned old, unsigned want)
@@ -657,7 +669,7 @@ static int wait_on(struct set *set, int64_t timeout, ac__event *out, int max, in
     int64_t end = INT64_MAX;
     int     rc;
 
-    if (timeout > 0 && timeout != INT64_MAX && (set->owed > 0 || set->timer)) {
+    if (timeout > 0 && timeout != INT64_MAX && (set->owed > 0 || set->timer || set->inside > 0)) {
         int64_t begin = now();
 
         end = timeout < INT64_MAX - begin ? begin + timeout : INT64_MAX;

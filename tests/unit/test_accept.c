@@ -368,6 +368,41 @@ static void closed_in_its_own_loop(void **state)
         close(fd[i]);
 }
 
+static void open_anew(struct probe *p)
+{
+    ac_sock  sock;
+    uint16_t port = ac_local_port(&p->base);
+
+    assert_int_equal(ac_accept(&p->base, &sock, NULL), 0);
+    ac_drop(p->base.loop, sock);
+    ac_close(&p->base);
+    p->rc = ac_listen(&p->other->base, "127.0.0.1", port, 8);
+}
+
+/* The port of a listener that closes in its own callback, with more waiting, is free at once. */
+static void bound_again_in_its_own_callback(void **state)
+{
+    ac_loop      *loop = *state;
+    ac_addr       addr;
+    struct probe *p = listener_new(loop, "127.0.0.1", &addr), *q = h_new(loop, M_ACCEPT | M_ERROR);
+    int           fd[3];
+
+    q->children     = M_READ | M_CLOSE;
+    p->other        = q;
+    p->on[S_ACCEPT] = open_anew;
+    h_idle(loop, AC_MILLISECOND);
+    for (int i = 0; i < 2; i++)
+        fd[i] = h_raw_connect(&addr);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(p->rc, 0);
+    fd[2] = h_raw_connect(&addr);
+    h_put(fd[2], "x", 1);
+    H_UNTIL(loop, q->nchildren == 1 && q->child->in_len == 1);
+    assert_int_equal(q->count[S_ERROR], 0);
+    for (int i = 0; i < 3; i++)
+        close(fd[i]);
+}
+
 /* Paused: the backlog holds them back. */
 static void paused_listener(void **state)
 {
@@ -567,15 +602,15 @@ static void number_beyond_select(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    H_TEST(accepted_sockets),         H_TEST(all_addresses),
-    H_TEST(listen_failures),          H_TEST(reuseport),
-    H_TEST(attach_takes_the_socket),  H_TEST(attached_listener),
-    H_TEST(not_a_listener),           H_TEST(sixty_four_a_turn),
-    H_TEST(closed_in_its_own_loop),   H_TEST(paused_listener),
-    H_TEST(died_while_waiting),       H_TEST(out_of_descriptors),
-    H_TEST(own_close_ends_the_pause), H_TEST(closed_during_the_pause),
-    H_TEST(number_beyond_select),     H_TEST(attached_twice),
-    H_TEST(attach_without_memory),
+    H_TEST(accepted_sockets),        H_TEST(all_addresses),
+    H_TEST(listen_failures),         H_TEST(reuseport),
+    H_TEST(attach_takes_the_socket), H_TEST(attached_listener),
+    H_TEST(not_a_listener),          H_TEST(sixty_four_a_turn),
+    H_TEST(closed_in_its_own_loop),  H_TEST(bound_again_in_its_own_callback),
+    H_TEST(paused_listener),         H_TEST(died_while_waiting),
+    H_TEST(out_of_descriptors),      H_TEST(own_close_ends_the_pause),
+    H_TEST(closed_during_the_pause), H_TEST(number_beyond_select),
+    H_TEST(attached_twice),          H_TEST(attach_without_memory),
 };
 
 H_MAIN(tests)

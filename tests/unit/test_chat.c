@@ -617,6 +617,28 @@ static void pause_each_of_many(void **state)
     end(&t);
 }
 
+/* What came is read, though the conversation pauses in it and has more of it to cut. */
+static void pause_leaves_what_was_read(void **state)
+{
+    struct talk t;
+
+    begin(&t, *state, false);
+    t.on_found = pause_every_line;
+    assert_int_equal(ac_chat_set_terminator(&t.base, "\n", 1), 0);
+    assert_int_equal(ac_set_timeout(&t.base.base, AC_IDLE, 200 * AC_MILLISECOND), 0);
+    for (long i = 0; i < 10; i++) {
+        h_put(t.far, "a\nb\n", 4);
+        for (long k = 1; k <= 2; k++) {
+            H_UNTIL((ac_loop *)*state, t.number == 2 * i + k || t.errors > 0);
+            assert_int_equal(t.err, 0);
+            assert_int_equal(ac_resume(&t.base.base), 0);
+        }
+        h_idle(*state, 50 * AC_MILLISECOND);
+    }
+    assert_int_equal(t.err, 0);
+    end(&t);
+}
+
 static void discard_now(struct talk *t, const char *data, size_t len)
 {
     (void)data;
@@ -1083,6 +1105,7 @@ int main(void)
         H_TEST(pause_holds_what_has_come),
         H_TEST(pause_in_the_last_piece),
         H_TEST(pause_each_of_many),
+        H_TEST(pause_leaves_what_was_read),
         H_TEST(discard_drops_what_has_come),
         H_TEST(limit_of_a_string),
         H_TEST(limit_without_an_end),

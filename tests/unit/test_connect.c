@@ -165,6 +165,36 @@ static void refused_by_host_and_port(void **state)
     assert_string_equal(q->order, "xz$");
 }
 
+static ac_addr again_at;
+
+static void try_again(struct probe *p)
+{
+    p->number++;
+    p->rc = ac_connect_addr(&p->base, &again_at);
+}
+
+/* A channel that has failed does not begin anew, also if it was left open: it has no more to hear. */
+static void not_again_after_a_failure(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    ac_addr       addr;
+    int           listener = h_raw_listen(&again_at, "127.0.0.1", 4);
+
+    nobody(&addr, "127.0.0.1");
+    p->on[S_ERROR] = p->on[S_CLOSE] = try_again;
+    assert_int_equal(ac_open(&p->base, AF_INET, SOCK_STREAM), 0);
+    assert_int_equal(ac_connect_addr(&p->base, &addr), 0);
+    H_UNTIL(loop, p->count[S_CLOSE] == 1);
+    assert_int_equal(p->number, 2);
+    assert_int_equal(p->rc, -EISCONN);
+    assert_int_equal(ac_connect_addr(&p->base, &again_at), -EISCONN);
+    h_idle(loop, 5 * AC_MILLISECOND);
+    assert_string_equal(p->order, "ez");
+    ac_close(&p->base);
+    close(listener);
+}
+
 static void misuse_is_told_at_once(void **state)
 {
     ac_loop      *loop = *state;
@@ -352,6 +382,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(opened_bound_and_connected),
     H_TEST(refused),
     H_TEST(refused_by_host_and_port),
+    H_TEST(not_again_after_a_failure),
     H_TEST(misuse_is_told_at_once),
     H_TEST(no_valid_name),
     H_TEST(no_route),

@@ -627,6 +627,40 @@ static void free_after(void **state, const char *host, uint16_t port, int64_t de
     *state = loop_with(peer.text);
 }
 
+static void leave_open(struct probe *p)
+{
+    p->number++;
+}
+
+/* An attempt that succeeds behind a failure which is yet to be told, or was, succeeds for nobody. */
+static void test_failed_by_the_program(void **state)
+{
+    ac_loop   *loop = *state;
+    struct far far;
+
+    FAR(&far, "127.0.0.1", "::1");
+    for (int way = 0; way < 2; way++) {
+        struct probe *p      = begin(loop, "localhost", far.port);
+        struct pollfd pfd[2] = {{.fd = far.fd[0], .events = POLLIN},
+                                {.fd = far.fd[1], .events = POLLIN}};
+        int           fd;
+
+        p->on[S_CLOSE] = way == 1 ? leave_open : NULL;
+        H_UNTIL(loop, poll(pfd, 2, 0) > 0);
+        assert_int_equal(h_total(p), 0);
+        ac_fail(&p->base, EPROTO);
+        H_UNTIL_IN(loop, 5, p->count[S_CLOSE] == 1);
+        h_idle(loop, 5 * AC_MILLISECOND);
+        assert_int_equal(p->err, -EPROTO);
+        assert_string_equal(p->order, way == 1 ? "ez" : "ez$");
+        ac_close(&p->base);
+        fd = accept(far.fd[pfd[0].revents == 0], NULL, NULL);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    far_close(&far);
+}
+
 static void test_free_loop(void **state)
 {
     struct far far;
@@ -842,6 +876,7 @@ int main(void)
         TEST(test_close),
         TEST(test_close_in_handlers),
         TEST(test_close_sibling),
+        TEST(test_failed_by_the_program),
         TEST(test_free_loop),
         TEST(test_run_waits_for_lookup),
         TEST(test_fork),

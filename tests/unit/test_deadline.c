@@ -115,6 +115,30 @@ static void idle_is_put_off(void **state)
     close(fd);
 }
 
+/* That reading may go on is no byte read. */
+static void idle_is_not_put_off_by_a_resume(void **state)
+{
+    ac_loop *loop = *state;
+
+    for (int both = 0; both < 2; both++) {
+        struct probe *p  = h_new(loop, SLOTS);
+        int           fd = h_pair(loop, p);
+
+        assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 100 * MS), 0);
+        if (both)
+            assert_int_equal(ac_set_timeout(&p->base, AC_READ, 10 * AC_SECOND), 0);
+        for (int i = 0; i < 50 && !p->finalized; i++) {
+            assert_int_equal(ac_resume(&p->base), 0);
+            if (both)
+                assert_int_equal(ac_set_timeout(&p->base, AC_READ, 10 * AC_SECOND), 0);
+            h_idle(loop, 20 * MS);
+        }
+        assert_true(p->finalized);
+        assert_int_equal(p->err, -ETIMEDOUT);
+        close(fd);
+    }
+}
+
 /* Reading: not put off by writes, and not running while reading is paused. */
 static void read_deadline(void **state)
 {
@@ -167,7 +191,55 @@ static void read_deadline_rests_while_paused(void **state)
     close(fd);
 }
 
+static void answer_only(struct probe *p)
+{
+    assert_int_equal(ac_write(&p->base, "a", 1), 0);
+    poll(NULL, 0, 1);
+}
+
+/* A handler that only writes puts it off by nothing, though there is something to read. */
+static void read_deadline_of_a_writer(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_pair(loop, p);
+
+    p->on[S_READ] = answer_only;
+    assert_int_equal(ac_set_timeout(&p->base, AC_READ, 100 * MS), 0);
+    h_put(fd, "x", 1);
+    H_UNTIL_IN(loop, 1000, p->finalized);
+    assert_int_equal(p->err, -ETIMEDOUT);
+    close(fd);
+}
+
 static uint8_t big[1 << 20];
+
+/* Nobody reads in a goodbye: a peer that takes the answer slowly is not late with a question. */
+static void read_deadline_rests_in_a_goodbye(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_small_pair(loop, p);
+    static char   buf[1 << 16];
+    size_t        n = 0;
+
+    assert_int_equal(ac_set_timeout(&p->base, AC_READ, 100 * MS), 0);
+    assert_int_equal(ac_write(&p->base, big, sizeof big / 2), 0);
+    ac_close_when_sent(&p->base);
+    for (int i = 0; i < 30; i++) {
+        n += h_get(fd, buf, 2000);
+        h_idle(loop, 10 * MS);
+    }
+    struct h_bound bound = h_bound(5000);
+    while (n < sizeof big / 2) {
+        n += h_get(fd, buf, sizeof buf);
+        h_turn(loop, &bound, __FILE__, __LINE__);
+        assert_false(p->finalized && h_ended(fd) && n == 0);
+    }
+    close(fd);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(ac_error(&p->base), 0);
+}
 
 static void write_deadline(void **state)
 {
@@ -185,6 +257,31 @@ static void write_deadline(void **state)
     assert_true(ac_queued(&p->base) > 0);
     /* What the peer's host acknowledges late is progress too. */
     times_out_since(loop, p, begin, ac_loop_now(loop) + 200 * MS, 80 * MS);
+    close(fd);
+}
+
+static void answer_each(struct probe *p)
+{
+    h_take(p);
+    assert_int_equal(ac_write(&p->base, "a", 1), 0);
+}
+
+/* A peer that talks and takes nothing is one: what is only queued for it is no progress. */
+static void write_deadline_with_a_talker(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_small_pair(loop, p);
+
+    p->on[S_READ] = answer_each;
+    assert_int_equal(ac_set_timeout(&p->base, AC_WRITE, 200 * MS), 0);
+    assert_int_equal(ac_write(&p->base, big, sizeof big / 2), 0);
+    for (int i = 0; i < 100 && !p->finalized; i++) {
+        h_put(fd, "x", 1);
+        h_idle(loop, 20 * MS);
+    }
+    assert_true(p->finalized);
+    assert_int_equal(p->err, -ETIMEDOUT);
     close(fd);
 }
 
@@ -352,10 +449,14 @@ static const struct CMUnitTest tests[] = {
     H_TEST(set_before_attach),
     H_TEST(stamped_outside_a_turn),
     H_TEST(idle_is_put_off),
+    H_TEST(idle_is_not_put_off_by_a_resume),
     H_TEST(read_deadline),
+    H_TEST(read_deadline_of_a_writer),
     H_TEST(read_deadline_put_off),
     H_TEST(read_deadline_rests_while_paused),
+    H_TEST(read_deadline_rests_in_a_goodbye),
     H_TEST(write_deadline),
+    H_TEST(write_deadline_with_a_talker),
     H_TEST(write_deadline_put_off),
     H_TEST(connect_deadline),
     H_TEST(connect_deadline_ends),

@@ -337,6 +337,34 @@ static void receiver_without_room(void **state)
     close(fd);
 }
 
+static void open_anew(struct probe *p)
+{
+    uint16_t port = ac_local_port(&p->base);
+    char     c;
+
+    assert_int_equal(ac_recvfrom(&p->base, &c, 1, NULL), 1);
+    ac_close(&p->base);
+    p->rc = ac_listen_udp(&p->other->base, "127.0.0.1", port);
+}
+
+/* The port of a channel that closes in its own callback is free at once. */
+static void bound_again_in_its_own_callback(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p = udp_server(loop, "127.0.0.1", open_anew), *q = h_new(loop, M_READ | M_ERROR);
+    int           fd = udp_peer(p, "127.0.0.1");
+
+    p->other      = q;
+    q->on[S_READ] = take_dgrams;
+    h_idle(loop, AC_MILLISECOND);
+    h_put(fd, "x", 1);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(p->rc, 0);
+    h_put(fd, "yz", 2);
+    H_UNTIL(loop, q->in_len == 2);
+    close(fd);
+}
+
 static void misuse(void **state)
 {
     ac_loop      *loop = *state;
@@ -366,6 +394,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(unix_datagrams),
     H_TEST(no_room_for_a_datagram),
     H_TEST(receiver_without_room),
+    H_TEST(bound_again_in_its_own_callback),
     H_TEST(misuse),
 };
 

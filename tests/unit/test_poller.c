@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -747,6 +748,44 @@ static void waits_are_never_early(void **state)
     close_pair(fd);
 }
 
+static atomic_bool enough;
+
+static void *send_now_and_then(void *fd)
+{
+    for (int i = 0; i < 100 && !atomic_load(&enough); i++) {
+        h_put(*(int *)fd, "x", 1);
+        poll(NULL, 0, 20);
+    }
+    return NULL;
+}
+
+/*
+ * Data that comes where only urgent data is wanted wakes a wait that has nothing to tell (io_uring's, by
+ * the set inside). That makes no wait longer.
+ */
+static void woken_for_nothing(void **state)
+{
+    pthread_t thread;
+    int       fd[2];
+
+    (void)state;
+    h_raw_pair(fd);
+    want(fd[0], 9, 0, AC__PRI | AC__WATCH);
+    assert_int_equal(wait_ms(1), 0);
+    atomic_store(&enough, false);
+    assert_int_equal(pthread_create(&thread, NULL, send_now_and_then, &fd[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        int64_t begin = h_now();
+
+        assert_true(wait_ms(100) <= 1); /* select() tells of what is readable once */
+        assert_true(h_now() - begin < AC_SECOND);
+    }
+    atomic_store(&enough, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pc->forget(poller, fd[0], AC__PRI, true);
+    close_pair(fd);
+}
+
 static void on_alarm(int signo)
 {
     (void)signo;
@@ -948,6 +987,39 @@ static void descriptor_of_the_set(void **state)
     close_pair(fd);
 }
 
+/* The descriptor stays readable while a batch has left something: also of what is watched inside. */
+static void descriptor_tells_what_is_left(void **state)
+{
+    enum { N = MAX + 20 };
+    struct pollfd own = {.events = POLLIN};
+    int           fd[N][2], n = 0;
+
+    (void)state;
+    if (!h_edges())
+        return;
+    own.fd = pc->fileno(poller);
+    for (unsigned kind = 0; kind < 2; kind++) {
+        for (uint32_t i = 0; i < N; i++) {
+            assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fd[i]), 0);
+            want(fd[i][0], i, 0, kind == 0 ? AC__READ : AC__READ | AC__EXACT);
+            h_put(fd[i][1], "x", 1);
+        }
+        for (int left = N; left > 0; left -= n) {
+            if (pc->flush != NULL)
+                pc->flush(poller);
+            assert_int_equal(poll(&own, 1, 2000), 1);
+            n = wait_ms(0);
+            for (int i = 0; i < n; i++)
+                drain(events[i].fd);
+        }
+        for (int i = 0; i < N; i++) {
+            pc->forget(poller, fd[i][0], AC__READ, true);
+            close_pair(fd[i]);
+        }
+        assert_int_equal(wait_ms(0), 0);
+    }
+}
+
 static void child_leaves_the_parents_alone(void **state)
 {
     int   fd[2], status;
@@ -1049,12 +1121,14 @@ int main(void)
         TEST(random_changes),
         TEST(high_numbers),
         TEST(waits_are_never_early),
+        TEST(woken_for_nothing),
         TEST(long_waits),
         TEST(without_the_fine_call),
         TEST(stale_registration),
         TEST(registrations_are_mended),
         TEST(set_made_anew),
         TEST(descriptor_of_the_set),
+        TEST(descriptor_tells_what_is_left),
         TEST(child_leaves_the_parents_alone),
         TEST(out_of_memory),
         TEST(out_of_descriptors),

@@ -637,6 +637,26 @@ static void writable_says_no(void **state)
     close(fd);
 }
 
+static void write_a_byte(struct probe *p)
+{
+    assert_int_equal(ac_send(&p->base, "x", 1), 1);
+}
+
+/* A channel that has been able to write ever since it was made hears of its input all the same. */
+static void writing_hides_no_input(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, M_READ | M_WRITE | M_CLOSE);
+    int           fd   = h_pair_attached(loop, p);
+
+    p->on[S_WRITE] = write_a_byte;
+    h_put(fd, "x", 1);
+    H_UNTIL_IN(loop, 20, p->in_len == 1);
+    shutdown(fd, SHUT_WR);
+    H_UNTIL_IN(loop, 20, p->finalized);
+    close(fd);
+}
+
 /* --- embedding ------------------------------------------------------------------------------- */
 
 static void embedded_in_a_foreign_poll(void **state)
@@ -912,6 +932,39 @@ static void fork_in_a_callback(void **state)
     }
 }
 
+static void fork_in_fire(ac_timer *t)
+{
+    int status = -1;
+
+    (void)t;
+    forked_in = fork();
+    assert_true(forked_in >= 0);
+    if (forked_in == 0)
+        return;
+    assert_int_equal(waitpid(forked_in, &status, 0), forked_in);
+    assert_int_equal(status, 0);
+}
+
+/* The same from a timer, before the events of the turn: the data is the parent's. */
+static void fork_in_a_timer(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, M_READ | M_CLOSE);
+    int           fd   = h_pair(loop, p), rc;
+
+    h_idle(loop, AC_MILLISECOND);
+    first_process = getpid();
+    ac_timer_init(&timer, loop, fork_in_fire);
+    assert_int_equal(ac_timer_start(&timer, 0), 0);
+    h_put(fd, "x", 1);
+    h_wait(h_fd(p), POLLIN);
+    rc = ac_loop_turn(loop, AC_SECOND);
+    if (getpid() != first_process)
+        _exit(rc != -ECHILD || p->count[S_READ] != 0);
+    assert_int_equal(p->in_len, 1);
+    close(fd);
+}
+
 static const struct CMUnitTest tests[] = {
     H_TEST(nothing_to_do),
     H_TEST(run_ends_with_the_last_channel),
@@ -936,11 +989,13 @@ static const struct CMUnitTest tests[] = {
     H_TEST(stall_counts_runs_only),
     H_TEST(readable_says_no),
     H_TEST(writable_says_no),
+    H_TEST(writing_hides_no_input),
     H_TEST(embedded_in_a_foreign_poll),
     H_TEST(prepare_sends_interest),
     H_TEST(child_closes_everything),
     H_TEST(child_serves_after_fork),
     H_TEST(fork_in_a_callback),
+    H_TEST(fork_in_a_timer),
 };
 
 H_MAIN(tests)

@@ -119,6 +119,32 @@ static void rst_read_in_pieces(void **state)
     assert_int_equal(p->err, -ECONNRESET);
 }
 
+static void take_thrice(struct probe *p)
+{
+    char buf[8];
+
+    for (int i = 0; i < 3; i++)
+        p->rc = (int)ac_recv(&p->base, buf, sizeof buf);
+}
+
+/* A handler that reads on behind the failure: what a read finds there looks like an end, and is none. */
+static void rst_and_read_on(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, ENDS);
+    int           fd   = h_pair(loop, p);
+
+    p->on[S_READ] = take_thrice;
+    h_put(fd, "x", 1);
+    h_wait(h_fd(p), POLLIN);
+    h_reset(fd);
+    h_wait(h_fd(p), POLLHUP);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(p->rc, -ECONNRESET);
+    assert_int_equal(p->err, -ECONNRESET);
+    assert_string_equal(p->order, "rez$");
+}
+
 /* A write meets the reset before anything was read: the data is offered first all the same. */
 static void write_finds_the_reset(void **state)
 {
@@ -286,6 +312,60 @@ static void both_sides_shut(void **state)
     h_wait(fd, POLLIN);
     assert_int_equal(h_get(fd, (char[8]){0}, 8), 3);
     assert_true(h_ended(fd));
+    close(fd);
+}
+
+static void stay_open(struct probe *p)
+{
+    p->number++;
+}
+
+/* The same where our side is shut later, with and without something to send before. */
+static void both_sides_shut_later(void **state)
+{
+    static uint8_t big[1 << 20];
+    ac_loop       *loop = *state;
+
+    for (int sends = 0; sends < 2; sends++) {
+        struct probe  *p     = h_new(loop, ENDS);
+        int            fd    = h_pair(loop, p);
+        struct h_bound bound = h_bound(2000);
+
+        p->on[S_EOF] = stay_open;
+        shutdown(fd, SHUT_WR);
+        H_UNTIL(loop, p->count[S_EOF] == 1);
+        h_idle(loop, AC_MILLISECOND);
+        if (sends)
+            assert_int_equal(ac_write(&p->base, big, sizeof big), 0);
+        assert_int_equal(ac_shutdown_write(&p->base), 0);
+        while (!p->finalized) {
+            while (h_get(fd, big, sizeof big) > 0)
+                continue;
+            h_turn(loop, &bound, __FILE__, __LINE__);
+        }
+        assert_int_equal(p->count[S_CLOSE], 1);
+        assert_int_equal(p->count[S_ERROR], 0);
+        close(fd);
+    }
+}
+
+/* Where a failure is yet to be told, that is how the channel ends, and it ends once. */
+static void both_sides_shut_and_failed(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, ENDS);
+    int           fd   = h_pair(loop, p);
+
+    p->on[S_EOF] = p->on[S_CLOSE] = stay_open;
+    shutdown(fd, SHUT_WR);
+    H_UNTIL(loop, p->count[S_EOF] == 1);
+    assert_int_equal(ac_shutdown_write(&p->base), 0);
+    h_wait(h_fd(p), POLLHUP);
+    ac_fail(&p->base, EPROTO);
+    h_idle(loop, 5 * AC_MILLISECOND);
+    assert_int_equal(p->count[S_CLOSE], 1);
+    assert_string_equal(strchr(p->order, 'f'), "fez");
+    ac_close(&p->base);
     close(fd);
 }
 
@@ -641,11 +721,6 @@ static void failed_outside_a_turn(void **state)
     close(fd);
 }
 
-static void stay_open(struct probe *p)
-{
-    p->number++;
-}
-
 /* A handle_close that leaves the channel open: it is never called again and spins nothing. */
 static void left_open_by_handle_close(void **state)
 {
@@ -874,12 +949,15 @@ static const struct CMUnitTest tests[] = {
     H_TEST(end_after_an_exact_read),
     H_TEST(rst_with_data_pending),
     H_TEST(rst_read_in_pieces),
+    H_TEST(rst_and_read_on),
     H_TEST(write_finds_the_reset),
     H_TEST(write_finds_the_reset_unread),
     H_TEST(write_finds_the_reset_after_the_end),
     H_TEST(closed_where_the_end_was_met),
     H_TEST(half_closed_by_the_peer),
     H_TEST(both_sides_shut),
+    H_TEST(both_sides_shut_later),
+    H_TEST(both_sides_shut_and_failed),
     H_TEST(half_closed_by_us),
     H_TEST(write_only_channel_is_reaped),
     H_TEST(paused_with_fin_and_data),

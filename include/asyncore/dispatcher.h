@@ -317,7 +317,9 @@ AC_API void ac_drop(ac_loop *loop, ac_sock sock);
 /* --- reading and writing ------------------------------------------------------------------ */
 
 /**
- * Reads what is there, up to `len` bytes, into memory of the caller's: recv(2).
+ * Reads what is there, up to `len` bytes, into memory of the caller's: recv(2). Descriptors that the peer
+ * of a Unix socket passes with its bytes (SCM_RIGHTS) are dropped, and what follows them may be told of
+ * only when more comes.
  *
  * @return  > 0; 0: the peer shut its side, which is also told (handle_eof or handle_close) after
  *          this callback (or `len` is 0); -EAGAIN: nothing now, or the channel's share of this turn (256 KiB) is
@@ -369,14 +371,15 @@ AC_API int ac_ref(ac_dispatcher *d);
 typedef enum ac_timeout {
     AC_CONNECT, /**< from the connect verb to handle_connect; 30 s unless set */
     AC_IDLE,    /**< without a byte read or written */
-    AC_READ,    /**< without a byte read, while reading is not paused */
+    AC_READ,    /**< without a byte read, while reading is not paused (whatever `readable` says) */
     AC_WRITE,   /**< without a byte written, while the send queue is not empty */
     AC_LINGER   /**< of ac_close_when_sent(), after the queue is sent; 2 s unless set */
 } ac_timeout;
 
 /**
  * Bounds a wait of the channel. When it is passed, -ETIMEDOUT is told as any failure is (AC_LINGER:
- * the channel just closes). Costs nothing per read or write.
+ * the channel just closes). Costs nothing per read or write. Where it is the loop that is late (a
+ * callback took long, the process was stopped), what came meanwhile counts as come in time.
  *
  * @param ns  nanoseconds; AC_FOREVER: no bound.
  * @return    0, -EINVAL, -EBADF, -ENOMEM.

@@ -59,7 +59,8 @@ enum {
     AC__RARE_UNREF  = 1, /* does not keep ac_run() */
     AC__RARE_SHARED = 2, /* other descriptors may stand for the same file */
     AC__RARE_TIMES  = 4, /* its times have the long form */
-    AC__RARE_HEAP   = 8  /* made by ac_new() */
+    AC__RARE_HEAP   = 8, /* made by ac_new() */
+    AC__RARE_LATE   = 16 /* its deadline was put off, since the loop was late */
 };
 
 /* A connected stream socket, and what makes a channel anything else than just that. */

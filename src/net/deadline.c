@@ -107,15 +107,58 @@ static int arm(ac_dispatcher *d)
     return ac_timer_start(&t->timer, deadline - d->loop->now);
 }
 
+/*
+ * Whether what was waited for is there. Then it is not the peer that is late but the loop, which was kept
+ * by a callback, or was stopped.
+ */
+static bool has_come(const ac_dispatcher *d, ac_timeout which)
+{
+    ac__sys                *sys = d->loop->sys;
+    int                     fd  = d->source_.fd;
+    struct sockaddr_storage peer;
+    socklen_t               len = sizeof peer;
+    char                    byte;
+    ssize_t                 n;
+
+    if (fd < 0)
+        return false;
+    if (which == AC_CONNECT)
+        return sys->getpeername(sys, fd, (struct sockaddr *)&peer, &len) == 0;
+    if ((which != AC_IDLE && which != AC_READ) || (d->source_.want & AC__READ) == 0
+        || (d->flags_ & AC__EOF) != 0)
+        return false;
+    AC__RETRY(n, sys->recv(sys, fd, &byte, 1, MSG_PEEK));
+    return n >= 0;
+}
+
+/*
+ * What is there counts as come just now. Not twice for the same: a handler that does not take it is not to
+ * be waited for without end.
+ */
+static bool put_off(ac_dispatcher *d, ac_timeout which, int64_t deadline)
+{
+    ac__times *t = d->times_;
+
+    if (((d->rare_ & AC__RARE_LATE) != 0 && deadline <= t->timer.deadline_) || !has_come(d, which))
+        return false;
+    d->rare_ |= AC__RARE_LATE;
+    *(which == AC_CONNECT ? &t->since : &t->read) = d->loop->now - 1;
+    (void)arm(d);
+    return true;
+}
+
 static void fire(ac_timer *timer)
 {
     ac_dispatcher *d = (ac_dispatcher *)timer->owner_;
     ac_timeout     which;
+    int64_t        deadline = next(d, &which);
 
-    if (next(d, &which) <= d->loop->now)
-        expire(d, which);
-    else
+    if (deadline > d->loop->now) {
+        d->rare_ &= (uint16_t)~AC__RARE_LATE;
         (void)arm(d);
+    } else if (!put_off(d, which, deadline)) {
+        expire(d, which);
+    }
 }
 
 /* Times of the form that `which` needs; NULL: out of memory, and nothing has changed. */

@@ -139,6 +139,54 @@ static void idle_is_not_put_off_by_a_resume(void **state)
     }
 }
 
+/* A loop that was kept from running for longer than a deadline: what came in time is served. */
+static void late_loop(void **state)
+{
+    static const ac_timeout which[] = {AC_IDLE, AC_READ};
+    ac_loop                *loop    = *state;
+
+    for (int i = 0; i < 4; i++) {
+        struct probe *p  = h_new(loop, SLOTS);
+        int           fd = h_pair(loop, p);
+
+        assert_int_equal(ac_set_timeout(&p->base, which[i % 2], 20 * MS), 0);
+        assert_true(ac_loop_turn(loop, 0) >= 0);
+        if (i < 2)
+            h_put(fd, "x", 1);
+        else
+            shutdown(fd, SHUT_WR);
+        h_wait(h_fd(p), POLLIN);
+        poll(NULL, 0, 40);
+        assert_true(ac_loop_turn(loop, 0) >= 0);
+        H_UNTIL(loop, i < 2 ? p->in_len == 1 : p->count[S_EOF] == 1);
+        assert_int_equal(p->count[S_ERROR], 0);
+        if (i < 2)
+            H_UNTIL(loop, p->err == -ETIMEDOUT);
+        else
+            ac_close(&p->base);
+        close(fd);
+    }
+}
+
+static void late_loop_connects(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    ac_addr       addr;
+    int           listener = h_raw_listen(&addr, "127.0.0.1", 1), fd;
+
+    assert_int_equal(ac_set_timeout(&p->base, AC_CONNECT, 20 * MS), 0);
+    assert_int_equal(ac_connect_addr(&p->base, &addr), 0);
+    h_wait(listener, POLLIN);
+    poll(NULL, 0, 40);
+    H_UNTIL(loop, p->count[S_CONNECT] + p->finalized > 0);
+    assert_int_equal(p->count[S_CONNECT], 1);
+    fd = accept(listener, NULL, NULL);
+    ac_close(&p->base);
+    close(fd);
+    close(listener);
+}
+
 /* Reading: not put off by writes, and not running while reading is paused. */
 static void read_deadline(void **state)
 {
@@ -450,6 +498,8 @@ static const struct CMUnitTest tests[] = {
     H_TEST(stamped_outside_a_turn),
     H_TEST(idle_is_put_off),
     H_TEST(idle_is_not_put_off_by_a_resume),
+    H_TEST(late_loop),
+    H_TEST(late_loop_connects),
     H_TEST(read_deadline),
     H_TEST(read_deadline_of_a_writer),
     H_TEST(read_deadline_put_off),

@@ -41,85 +41,108 @@ short pass_wants(const struct pass *p, bool readable, bool writable, bool accept
 
 /* --- by calls ----------------------------------------------------------------------------------- */
 
-/* What readable() (0) or writable() (1) returns: a new reference. */
-static PyObject *put_question(struct asker *a, PyObject *channel, int which)
+#define INLINED __attribute__((always_inline)) static inline
+
+/* Of the class whose predicate was called last, or NULL: as a rule, of the next one, too. */
+static const struct shape *last;
+
+/* The truth of an answer, or -1 with an exception. */
+static inline int truth_of(PyObject *answer)
 {
-    int constant = a->called == Py_TYPE(channel) ? -1 : asker_constant(a, which, channel);
+    return answer == Py_True ? 1 : answer == Py_False ? 0 : PyObject_IsTrue(answer);
+}
+
+/*
+ * What a predicate returns: a new reference. Where its class has it as a function, as nearly all have, it
+ * is called from here in the fewest steps: there may be thousands of these in a pass. `*slot` is the
+ * channel, and stays where it is.
+ */
+INLINED PyObject *call_predicate(PyObject *const *slot, enum at at)
+{
+    PyObject               *channel = *slot, *function, *result;
+    PyTypeObject           *type    = Py_TYPE(channel);
+    const struct shape     *s       = last;
+    const struct attribute *m;
+
+    if (s == NULL || !shape_is_current(s, type)) {
+        last = s = shape_of(type);
+        if (s == NULL)
+            return call_attribute(channel, at);
+    }
+    m        = &s->attributes[at];
+    function = m->value;
+    if (m->kind != KIND_METHOD || !PyFunction_Check(function)
+        || shape_instance_value(s, m, channel) != NULL)
+        return call_attribute(channel, at);
+    Py_INCREF(function);
+    result = ((PyFunctionObject *)(void *)function)->vectorcall(function, slot, 1, NULL);
+    Py_DECREF(function);
+    return result;
+}
+
+/* The same, of one that may be known always to say the same; not if `called`: neither is known. */
+INLINED PyObject *put_question(struct asker *a, PyObject *const *slot, enum at at, bool called)
+{
+    int constant = called ? -1 : asker_constant(a, at == AT_writable, *slot);
 
     if (constant >= 0)
         return Py_NewRef(constant ? Py_True : Py_False);
     a->type = NULL;
-    return call_attribute(channel, which == 0 ? AT_readable : AT_writable);
+    return call_predicate(slot, at);
 }
 
-/* As select() has it: the truth of both answers is looked at after both were given. 0 or -1. */
-static int put_both(const struct pass *p, struct asker *a, PyObject *channel, int truth[2])
+static int failed(const struct pass *p, PyObject *first, PyObject *second, enum site site)
 {
-    PyObject *answer = put_question(a, channel, 0);
-    PyObject *second = answer == NULL ? NULL : put_question(a, channel, 1);
-
-    if (answer != NULL && second == NULL) {
-        trace(p->st, SITE_SELECT_WRITABLE);
-        Py_DECREF(answer);
-        return -1;
-    }
-    if (answer != NULL)
-        truth[0] = PyObject_IsTrue(answer);
-    if (truth[0] >= 0)
-        truth[1] = PyObject_IsTrue(second);
     Py_XDECREF(second);
-    Py_XDECREF(answer);
-    return 0;
+    Py_XDECREF(first);
+    trace(p->st, site);
+    return -1;
 }
 
-static int put_one(struct asker *a, PyObject *channel, int which)
+INLINED int ask_both(const struct pass *p, struct asker *a, PyObject *const *slot, short *want,
+                     bool called)
 {
-    PyObject *answer = put_question(a, channel, which);
-    int       truth  = -1;
+    PyObject *first    = put_question(a, slot, AT_readable, called), *second;
+    int       readable = 0, writable, accepting = 0;
 
-    if (answer != NULL) {
-        truth = PyObject_IsTrue(answer);
-        Py_DECREF(answer);
-    }
-    return truth;
-}
-
-static int ask_by_calls(const struct pass *p, struct asker *a, PyObject *channel, short *want)
-{
-    int truth[2] = {-1, -1}, accepting = 0;
-
-    if (p->by_select) {
-        if (put_both(p, a, channel, truth) < 0)
-            return -1;
-    } else {
-        truth[0] = put_one(a, channel, 0);
-        if (truth[0] >= 0)
-            truth[1] = put_one(a, channel, 1);
-    }
-    if (truth[0] < 0) {
-        trace(p->st, PASS_SITE(p, READABLE));
-        return -1;
-    }
-    if (truth[1] > 0)
-        accepting = attribute_true(channel, AT_accepting);
+    if (first == NULL || (!p->by_select && (readable = truth_of(first)) < 0))
+        return failed(p, first, NULL, PASS_SITE(p, READABLE));
+    if (!p->by_select)
+        Py_CLEAR(first);
+    second = put_question(a, slot, AT_writable, called);
+    if (second == NULL)
+        return failed(p, first, NULL, PASS_SITE(p, WRITABLE));
+    /* As select() has it, the truth of both answers is looked at after both were given. */
+    if (first != NULL && (readable = truth_of(first)) < 0)
+        return failed(p, first, second, SITE_SELECT_READABLE);
+    writable = truth_of(second);
+    Py_DECREF(second);
+    Py_XDECREF(first);
+    if (writable > 0)
+        accepting = attribute_true(*slot, AT_accepting);
     a->type = NULL;
-    if (truth[1] < 0 || accepting < 0) {
-        trace(p->st, PASS_SITE(p, WRITABLE));
-        return -1;
-    }
-    *want = pass_wants(p, truth[0], truth[1], accepting);
+    if (writable < 0 || accepting < 0)
+        return failed(p, NULL, NULL, PASS_SITE(p, WRITABLE));
+    *want = pass_wants(p, readable, writable, accepting);
     return 0;
 }
 
-int pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short *want)
+static int ask_by_calls(const struct pass *p, struct asker *a, PyObject *const *slot, short *want)
+{
+    if (a->called == Py_TYPE(*slot))
+        return ask_both(p, a, slot, want, true);
+    return ask_both(p, a, slot, want, false);
+}
+
+int pass_ask(const struct pass *p, struct asker *asker, PyObject *const *channel, short *want)
 {
     struct answer answer;
 
-    if (asker->called == Py_TYPE(channel) || !asker_knows(asker, channel))
+    if (asker->called == Py_TYPE(*channel) || !asker_knows(asker, *channel))
         return ask_by_calls(p, asker, channel, want);
-    if (asker_simple(asker, channel, want))
+    if (asker_simple(asker, *channel, want))
         return 0;
-    if (!asker_answer(asker, channel, &answer))
+    if (!asker_answer(asker, *channel, &answer))
         return ask_by_calls(p, asker, channel, want);
     *want = pass_wants(p, answer.readable, answer.writable, answer.accepting);
     return 0;
@@ -254,7 +277,7 @@ long table_ask(const struct pass *p, struct table *t, size_t n, bool all)
                     held_from = i;
             }
             if (rc == 0)
-                rc = ask_by_calls(p, &asker, channel, &want);
+                rc = ask_by_calls(p, &asker, &t->held[i], &want);
             if (rc < 0)
                 break;
             c = &t->chans[i]; /* it may have moved */

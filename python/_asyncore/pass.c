@@ -347,7 +347,7 @@ static int ask_all(const struct pass *p, struct simple *s)
         short     want    = 0;
 
         if (rc == 0)
-            rc = pass_ask(p, &asker, channel, &want);
+            rc = pass_ask(p, &asker, &s->items[i].channel, &want);
         if (want != 0) {
             /* Only who wants something stays: the arrays are packed. */
             s->items[k].channel = channel;

@@ -238,7 +238,7 @@ int pass_run(const struct pass *p);
 PyObject *do_loop(struct state *st, PyObject *const *args, Py_ssize_t n);
 
 /* ask.c: what a channel wants: readable() and writable(), as the bits of poll(). 0 or -1. */
-int   pass_ask(const struct pass *p, struct asker *asker, PyObject *channel, short *want);
+int   pass_ask(const struct pass *p, struct asker *asker, PyObject *const *channel, short *want);
 short pass_wants(const struct pass *p, bool readable, bool writable, bool accepting);
 
 /* What of a result of poll() this pass has to tell. */

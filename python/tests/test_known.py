@@ -5,11 +5,13 @@ looking: nothing of that may show."""
 import builtins
 import collections
 import errno
+import functools
 import select
 import socket
 import struct
 import sys
 import traceback
+import types
 import unittest
 
 import asyncore
@@ -50,6 +52,16 @@ class Told(asyncore.dispatcher):
 
     def handle_write(self):
         self.told.append('write')
+
+
+class Filler(Told):
+    """One that is always asked, and wants nothing."""
+
+    def readable(self):
+        return []
+
+    def writable(self):
+        return []
 
 
 def made(name, body, namespace=None):
@@ -282,6 +294,237 @@ class Known(Case):
         for i in range(300):
             d = self.channel('True', ('False', 'self.x', 'not self.x')[i % 3], x=b'x')
             self.check(d, 1)
+
+
+class Called(Case):
+    """Predicates that nobody knows: each is looked up at its turn, and called."""
+
+    FEW, MANY = 0, 40
+
+    def setUp(self):
+        super().setUp()
+        self.ours, self.theirs = self.pair()
+        self.theirs.send(b'something to read')
+
+    def ways(self):
+        """Small maps and large, by select() and by poll(): each with a function that runs a pass."""
+        for fillers in self.FEW, self.MANY:
+            for use_poll in False, True:
+                self.map = {}
+                for i in range(fillers):
+                    made_of = Filler if i % 2 else Told
+                    made_of(self.pair()[0], self.map)
+                with self.subTest(fillers=fillers, use_poll=use_poll):
+                    yield lambda: asyncore.loop(0, use_poll, self.map, 1)
+                self._close_channels()
+
+    def told(self, d, one_pass):
+        del d.told[:]
+        one_pass()
+        return list(d.told)
+
+    def test_what_a_class_may_have_there(self):
+        class Callable:
+            def __call__(self, *args):
+                return [1][len(args):]
+
+        class Binds:
+            def __get__(self, instance, owner):
+                return lambda: [instance]
+
+        held = lambda self, *more: [self][len(more):]
+        ways = (held, staticmethod(lambda: [1]), classmethod(held), functools.partial(held, 1), [1].copy,
+                Callable(), Binds(), property(lambda self: lambda: [1]), functools.partialmethod(held),
+                types.MethodType(held, 1), list)
+        for one_pass in self.ways():
+            for way in ways:
+                with self.subTest(way=way):
+                    names = dict.fromkeys(('readable', 'writable'), way)
+                    d = type('Channel', (Told,), names)(self.ours.dup(), self.map)
+                    self.assertEqual(self.told(d, one_pass), [] if way is list else ['read', 'write'])
+                    self.assertEqual(self.told(d, one_pass), [] if way is list else ['read', 'write'])
+                    d.close()
+
+    def test_changed_from_one_to_the_other(self):
+        def yes(self):
+            self.seen.append('yes')
+            return [1]
+
+        def change(what):
+            def readable(self):
+                self.seen.append('readable')
+                what(self)
+                return [1]
+            return readable
+
+        changes = (
+            lambda d: setattr(d, 'writable', lambda: yes(d)),
+            lambda d: vars(d).update(writable=lambda: yes(d)),
+            lambda d: setattr(type(d), 'writable', yes),
+            lambda d: delattr(type(d), 'writable'),
+            lambda d: setattr(d, '__class__', Child),
+            lambda d: setattr(type(d), 'readable', None),
+            lambda d: delattr(type(d), 'readable'),
+            lambda d: setattr(type(d), '__getattribute__', lambda self, name: (
+                (lambda: yes(d)) if name == 'writable' else object.__getattribute__(self, name))),
+        )
+        wanted = [['yes'], ['yes'], ['yes'], ['base'], ['yes'], ['own'], ['own'], ['yes']]
+        Child = None
+        for one_pass in self.ways():
+            for number, what in enumerate(changes):
+                class Base(Told):
+                    def writable(self):
+                        self.seen.append('base')
+                        return []
+
+                class Channel(Base):
+                    readable = change(what)
+
+                    def writable(self):
+                        self.seen.append('own')
+                        return []
+
+                Child = type('Child', (Base,), {'writable': yes})
+                with self.subTest(change=number):
+                    d = Channel(self.ours.dup(), self.map)
+                    d.seen = []
+                    one_pass()
+                    self.assertEqual(d.seen, ['readable'] + wanted[number])
+                    self.assertEqual(d.told, ['read'] + ['write'] * (wanted[number] == ['yes']))
+                    asyncore.dispatcher.close(d)
+
+    def test_classes_in_turn(self):
+        class Asked(Told):
+            count = 0
+
+            def readable(self):
+                seen.append((self.name, 'readable'))
+                return []
+
+            def writable(self):
+                seen.append((self.name, 'writable'))
+                return []
+
+        class Counts(Asked):
+            def readable(self):
+                type(self).count += 1   # its class is another one from then on
+                return super().readable()
+
+        class Own(Asked):
+            def __init__(self, sock, map):
+                super().__init__(sock, map)
+                self.writable = lambda: seen.append((self.name, 'writable'))
+
+        for one_pass in self.ways():
+            seen, channels = [], []
+            for i in range(12):
+                channels.append((Asked, Counts, Own)[i % 3](self.pair()[0], self.map))
+                channels[-1].name = i
+            for turn in range(4):
+                del seen[:]
+                one_pass()
+                self.assertEqual(seen, [(i, what) for i in range(12) for what in ('readable', 'writable')])
+
+    def test_answers_that_are_odd(self):
+        class Raises:
+            def __bool__(self):
+                raise ZeroDivisionError
+
+        class Answers(Told):
+            answers = [1], [1]
+
+            def readable(self):
+                if self.answers[0] is None:
+                    raise ZeroDivisionError
+                return self.answers[0]
+
+            def writable(self):
+                seen.append('writable')
+                if self.answers[1] is None:
+                    raise ZeroDivisionError
+                return self.answers[1]
+
+        seen = []
+        for one_pass in self.ways():
+            d = Answers(self.ours.dup(), self.map)
+            for first in True, 0, 'x', None, Raises():
+                for second in False, 1, '', None, Raises():
+                    with self.subTest(first=first, second=second):
+                        del d.told[:], seen[:]
+                        d.answers = first, second
+                        if any(each is None or isinstance(each, Raises) for each in d.answers):
+                            self.assertRaises(ZeroDivisionError, one_pass)
+                            self.assertEqual(d.told, [])
+                        else:
+                            one_pass()
+                            self.assertEqual(d.told, ['read'] * bool(first) + ['write'] * bool(second))
+                        if first is None:
+                            self.assertEqual(seen, [])
+
+    def test_an_answer_is_let_go_of_as_before(self):
+        class Answer:
+            def __init__(self, name):
+                self.name = name
+
+            def __bool__(self):
+                seen.append('truth of ' + self.name)
+                return True
+
+            def __del__(self):
+                seen.append('end of ' + self.name)
+
+        class Answers(Told):
+            def readable(self):
+                return Answer('readable')
+
+            def writable(self):
+                seen.append('writable')
+                return Answer('writable')
+
+        seen = []
+        for fillers in self.FEW, self.MANY:
+            self.map = {}
+            for i in range(fillers):
+                Filler(self.pair()[0], self.map)
+            d = Answers(self.ours.dup(), self.map)
+            del seen[:]
+            asyncore.loop(0, True, self.map, 1)
+            self.assertEqual(seen, ['truth of readable', 'end of readable', 'writable',
+                                    'truth of writable', 'end of writable'])
+            d.close()
+
+    def test_what_is_asked_is_there(self):
+        # A predicate may be the last thing that holds a channel, or its own function.
+        class Lets(Told):
+            def readable(self):
+                del self.map[self._fileno], type(self).readable
+                return [1]
+
+            def writable(self):
+                seen.append(sys.getrefcount(self) > 1)
+                return []
+
+        class Goes(Told):
+            def readable(self):
+                self.map.clear()
+                return [1]
+
+            def writable(self):
+                return self.name == 'here' and [1]
+
+        for one_pass in self.ways():
+            seen = []
+            for i in range(3):
+                cls = type('Lets', (Lets,), {'readable': Lets.readable})
+                cls(self.pair()[0], self.map).map = self.map
+            one_pass()
+            self.assertEqual(seen, [True] * 3)
+            for i in range(3):
+                d = Goes(self.pair()[0], self.map)
+                d.map, d.name = self.map, 'here'
+            del d
+            one_pass()
+            self.assertEqual(self.map, {})
 
 
 class Methods(Case):

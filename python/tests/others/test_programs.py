@@ -152,6 +152,12 @@ class Supervisor(Program):
                    'import asyncore, sys\nsys.modules[__name__] = asyncore\n')
 
     def test_its_own_tests(self):
+        # Two of them write to what may be a folder of somebody's.
+        name = 'packages/supervisor/tests/test_dispatchers.py'
+        with open(self.path(name)) as file:
+            text = file.read()
+        os.remove(self.path(name))
+        self.write(name, text.replace("'/tmp/log'", repr(self.path('log'))))
         out = self.run_it('-m', 'pytest', '-q', '-c', os.devnull, '--rootdir', self.packages,
                           '-p', 'no:cacheprovider', os.path.join(self.packages, 'supervisor', 'tests'),
                           '-k', 'not end_to_end')

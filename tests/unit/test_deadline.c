@@ -168,6 +168,22 @@ static void late_loop(void **state)
     }
 }
 
+/* An error, too. */
+static void late_loop_and_a_reset(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_pair(loop, p);
+
+    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 20 * MS), 0);
+    assert_true(ac_loop_turn(loop, 0) >= 0);
+    h_reset(fd);
+    h_wait(h_fd(p), POLLIN);
+    poll(NULL, 0, 40);
+    H_UNTIL(loop, p->finalized);
+    assert_int_equal(p->err, -ECONNRESET);
+}
+
 static void late_loop_connects(void **state)
 {
     ac_loop      *loop = *state;
@@ -499,6 +515,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(idle_is_put_off),
     H_TEST(idle_is_not_put_off_by_a_resume),
     H_TEST(late_loop),
+    H_TEST(late_loop_and_a_reset),
     H_TEST(late_loop_connects),
     H_TEST(read_deadline),
     H_TEST(read_deadline_of_a_writer),

@@ -378,8 +378,9 @@ typedef enum ac_timeout {
 
 /**
  * Bounds a wait of the channel. When it is passed, -ETIMEDOUT is told as any failure is (AC_LINGER:
- * the channel just closes). Costs nothing per read or write. Where it is the loop that is late (a
- * callback took long, the process was stopped), what came meanwhile counts as come in time.
+ * the channel just closes). Costs nothing per read or write. It is told behind the events of its
+ * turn: where it is the loop that is late (a callback took long, the process was stopped), what came
+ * meanwhile came in time.
  *
  * @param ns  nanoseconds; AC_FOREVER: no bound.
  * @return    0, -EINVAL, -EBADF, -ENOMEM.

@@ -60,7 +60,7 @@ enum {
     AC__RARE_SHARED = 2, /* other descriptors may stand for the same file */
     AC__RARE_TIMES  = 4, /* its times have the long form */
     AC__RARE_HEAP   = 8, /* made by ac_new() */
-    AC__RARE_LATE   = 16 /* its deadline was put off, since the loop was late */
+    AC__RARE_LATE   = 16 /* a deadline is passed, and is told if it still is behind the events */
 };
 
 /* A connected stream socket, and what makes a channel anything else than just that. */

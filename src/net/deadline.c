@@ -8,9 +8,10 @@
 #include "../base/alloc.h"
 
 #include <errno.h>
-#include <poll.h>
 
 enum { UNSET = -1 };
+
+#define WHILE (100 * AC_MILLISECOND)
 
 _Static_assert(offsetof(ac__times, written) == 72,
                "an idle channel with a deadline is to be small");
@@ -109,46 +110,22 @@ static int arm(ac_dispatcher *d)
 }
 
 /*
- * Whether what was waited for is there. Then it is not the peer that is late but the loop, which was kept
- * by a callback, or was stopped.
+ * A deadline that is passed is told behind the events of its turn: what had come by then came in time, also
+ * where a callback kept the loop for long, or the process was stopped. Where there were more events than a
+ * turn takes, the others have a while.
  */
-static bool has_come(const ac_dispatcher *d, ac_timeout which)
-{
-    struct pollfd p = {.fd = d->source_.fd, .events = which == AC_CONNECT ? POLLOUT : POLLIN};
-
-    if (which != AC_CONNECT
-        && ((which != AC_IDLE && which != AC_READ) || (d->source_.want & AC__READ) == 0
-            || (d->flags_ & AC__EOF) != 0))
-        return false;
-    return p.fd >= 0 && poll(&p, 1, 0) > 0; /* not a call that would take an error with it */
-}
-
-/*
- * What is there counts as come just now. Not twice for the same: a handler that does not take it is not to
- * be waited for without end.
- */
-static bool put_off(ac_dispatcher *d, ac_timeout which, int64_t deadline)
-{
-    ac__times *t = d->times_;
-
-    if (((d->rare_ & AC__RARE_LATE) != 0 && deadline <= t->timer.deadline_) || !has_come(d, which))
-        return false;
-    d->rare_ |= AC__RARE_LATE;
-    *(which == AC_CONNECT ? &t->since : &t->read) = d->loop->now - 1;
-    (void)arm(d);
-    return true;
-}
-
 static void fire(ac_timer *timer)
 {
     ac_dispatcher *d = (ac_dispatcher *)timer->owner_;
     ac_timeout     which;
-    int64_t        deadline = next(d, &which);
 
-    if (deadline > d->loop->now) {
+    if (next(d, &which) > d->loop->now) {
         d->rare_ &= (uint16_t)~AC__RARE_LATE;
         (void)arm(d);
-    } else if (!put_off(d, which, deadline)) {
+    } else if ((d->rare_ & AC__RARE_LATE) == 0) {
+        d->rare_ |= AC__RARE_LATE;
+        (void)ac_timer_start(timer, d->loop->full ? WHILE : 0);
+    } else {
         expire(d, which);
     }
 }
@@ -195,7 +172,7 @@ void ac__times_free(ac_dispatcher *d)
         return;
     ac_timer_stop(&t->timer);
     d->times_ = NULL;
-    d->rare_ &= (uint16_t)~AC__RARE_TIMES;
+    d->rare_ &= (uint16_t) ~(AC__RARE_TIMES | AC__RARE_LATE);
     ac__free(t);
 }
 

@@ -5,8 +5,7 @@
  * the submission queue; they reach the kernel with the wait, by the same system call.
  *
  * A poll under way holds its file: the close of a descriptor ends neither the poll nor, for the peer,
- * the connection, until the cancellation of the poll is submitted. It goes with the next wait, or with
- * `flush`.
+ * the connection, until the kernel has cancelled the poll. That is done in the next wait, or by `flush`.
  *
  * Each poll has a serial number of its own, and completions carry (descriptor, serial): what is still
  * told of a poll that was cancelled is known by it and dropped. Each poll has one completion that is
@@ -82,6 +81,7 @@ struct set {
     uint32_t        batch;
     uint32_t        owed;
     bool            broken; /* the kernel may know less or more than `entries` */
+    bool            shared; /* with whoever waits for the ring's descriptor */
     unsigned        moves;  /* from one thread to another */
     bool            inner_ready;
     int             inner_fd;
@@ -102,21 +102,23 @@ static struct set *set_of(ac__poller *p)
 /*
  * Makes a ring with the best that the kernel takes: completions are worked out in the wait, some twenty
  * at a time (6.1); or on the way out of the system calls that are made anyway, and not by an interrupt
- * (5.19), which costs more for each of them. The first kind belongs to the thread that made it: not for a
- * loop that threads `share`.
+ * (5.19), which costs more for each of them; or at once, by an interrupt.
  */
-static int ring_open(struct io_uring *ring, bool share)
+static int ring_open(struct set *set, struct io_uring *ring)
 {
     static const unsigned modes[] = {
+        /* For the thread that made it alone; wakes nobody but its wait. */
         IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG
             | IORING_SETUP_SUBMIT_ALL,
+        /* Done by the thread that asked for the poll, which may be busy while another waits. */
         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,
         IORING_SETUP_SUBMIT_ALL,
         0,
     };
-    int rc = -EINVAL;
+    size_t first = set->moves > 1 ? 2 : set->shared;
+    int    rc    = -EINVAL;
 
-    for (size_t i = share; i < sizeof modes / sizeof modes[0] && rc == -EINVAL; i++) {
+    for (size_t i = first; i < sizeof modes / sizeof modes[0] && rc == -EINVAL; i++) {
         struct io_uring_params params = {
             .flags      = modes[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
             .cq_entries = COMPLETIONS,
@@ -164,13 +166,16 @@ static int enter(struct set *set, unsigned least, int64_t timeout)
     if (rc > 0 && least > 0 && timeout == INT64_MAX && io_uring_cq_ready(&set->ring) == 0)
         return -EINTR; /* what was submitted hides it */
     if (rc == -EEXIST) {
+        set->moves += !set->broken;
         set->broken = true;
-        set->moves++;
     }
     return rc < 0 && rc != -ETIME ? rc : 0;
 }
 
-/* Whether the kernel has something that only a call brings into the completion queue. */
+/*
+ * Whether the kernel may have something that only a call brings into the completion queue. It may have
+ * done that meanwhile: then a call changes nothing.
+ */
 static bool held_back(const struct set *set)
 {
     return (IO_URING_READ_ONCE(*set->ring.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
@@ -189,7 +194,7 @@ static struct io_uring_sqe *request(struct set *set)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&set->ring);
 
-    if (sqe == NULL) {
+    if (sqe == NULL && !set->broken) {
         (void)enter(set, 0, 0);
         sqe = io_uring_get_sqe(&set->ring);
     }
@@ -262,7 +267,7 @@ static void arm_again(struct set *set, int fd, struct entry *e)
 static int mend(struct set *set)
 {
     struct io_uring old = set->ring;
-    int             rc  = ring_open(&set->ring, set->moves > 1);
+    int             rc  = ring_open(set, &set->ring);
     int             made;
 
     if (rc < 0) {
@@ -298,15 +303,19 @@ static int reach(struct set *set, int fd)
     return ac__grow(&set->entries, &set->nentries, (size_t)fd + 1, sizeof *set->entries);
 }
 
-/* Submits what is queued, and has the kernel do it: a call does some twenty. 0 or -errno. */
+/*
+ * Submits what is queued, and has the kernel end the polls that were cancelled, behind all else that it
+ * has to do for the ring: some twenty a call, each with a completion. 0 or -errno.
+ */
 static int submit(struct set *set)
 {
-    int rc = 0;
+    int rc = queued(set) > 0 ? enter(set, 0, 0) : 0;
 
-    for (unsigned n = queued(set); n > 0 && rc == 0; n -= n < 16 ? n : 16) {
-        rc = enter(set, 0, 0);
-        if (!held_back(set))
-            break;
+    for (int idle = 0; rc == 0 && set->owed > 0 && held_back(set) && idle < 2;) {
+        unsigned before = io_uring_cq_ready(&set->ring);
+
+        rc   = enter(set, 0, 0);
+        idle = io_uring_cq_ready(&set->ring) > before ? 0 : idle + 1;
     }
     return rc;
 }
@@ -360,7 +369,10 @@ static int uring_open(ac__poller **out)
 
     if (set == NULL)
         return -ENOMEM;
-    rc = ring_open(&set->ring, false);
+#ifdef KNOWN_CALLS_ONLY
+    set->shared = true; /* by the ppoll() of wait_once() */
+#endif
+    rc = ring_open(set, &set->ring);
     if (rc < 0) {
         ac__free(set);
         return rc;
@@ -687,6 +699,8 @@ static int wait_on(struct set *set, int64_t timeout, ac__event *out, int max, in
         n += take(set, out + n, max - n, &other);
         while (rc == 0 && n < max && held_back(set)) { /* some twenty a call */
             rc = enter(set, 0, 0);
+            if (io_uring_cq_ready(&set->ring) == 0)
+                break;
             n += take(set, out + n, max - n, &other);
         }
         if (n > 0 || timeout == 0 || rc < 0 || !other)
@@ -719,7 +733,20 @@ static int uring_wait(ac__poller *p, int64_t timeout, ac__event *out, int max)
 
 static int uring_fileno(ac__poller *p)
 {
-    return set_of(p)->ring.ring_fd;
+    struct set *set = set_of(p);
+
+    if (!set->shared) {
+        int rc;
+
+        set->shared = true;
+        rc          = mend(set);
+        if (rc < 0) {
+            set->shared = false;
+            return rc;
+        }
+        (void)submit(set);
+    }
+    return set->ring.ring_fd;
 }
 
 const ac__poller_class ac__poller_io_uring = {

@@ -636,6 +636,71 @@ static void watched_by_several_threads(void **state)
         close(fd[i]);
 }
 
+static void *write_later(void *fd)
+{
+    poll(NULL, 0, 20); /* so that the other most likely sleeps */
+    h_put(*(int *)fd, "x", 1);
+    return NULL;
+}
+
+/* Whoever waits for the poller's descriptor is woken. */
+static void descriptor_wakes_a_sleeper(void **state)
+{
+    struct pollfd p;
+    pthread_t     thread;
+    int           fd[2];
+
+    (void)state;
+    if (pc->fileno == NULL || pc->fileno(poller) < 0)
+        skip();
+    pair(fd);
+    want(fd[0], 7, 0, AC__READ);
+    assert_int_equal(wait_ms(0), 0);
+    p = (struct pollfd){.fd = pc->fileno(poller), .events = POLLIN};
+    for (int round = 0; round < 3; round++) {
+        int64_t begin = h_now();
+
+        assert_int_equal(pthread_create(&thread, NULL, write_later, &fd[1]), 0);
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        assert_true(h_now() - begin < 9 * AC_SECOND); /* at its end it looks in any case */
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(one_event(fd[0], 7, 0), AC__READ);
+        drain(fd[0]);
+        assert_int_equal(wait_ms(0), 0);
+    }
+    pc->forget(poller, fd[0], AC__READ, false);
+    close_pair(fd);
+}
+
+/* A close is seen by the peer though much else is to be told. */
+static void close_behind_news(void **state)
+{
+    static int fd[MANY];
+    int        end[2];
+
+    (void)state;
+    pair(end);
+    want(end[0], MANY, 0, AC__READ);
+    for (uint32_t i = 0; i < MANY; i++) {
+        fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        assert_true(fd[i] >= 0);
+        want(fd[i], i, 0, AC__READ);
+    }
+    assert_int_equal(wait_ms(0), 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(eventfd_write(fd[i], 1), 0);
+    pc->forget(poller, end[0], AC__READ, false);
+    close(end[0]);
+    if (pc->flush != NULL)
+        pc->flush(poller);
+    assert_true(h_ended(end[1]));
+    close(end[1]);
+    for (int i = 0; i < MANY; i++) {
+        pc->forget(poller, fd[i], AC__READ, false);
+        close(fd[i]);
+    }
+}
+
 /* A long random sequence of changes, with a plain table as the oracle. */
 static void random_changes(void **state)
 {
@@ -1118,6 +1183,8 @@ int main(void)
         TEST(more_than_fits),
         TEST(waited_for_by_several_threads),
         TEST(watched_by_several_threads),
+        TEST(descriptor_wakes_a_sleeper),
+        TEST(close_behind_news),
         TEST(random_changes),
         TEST(high_numbers),
         TEST(waits_are_never_early),

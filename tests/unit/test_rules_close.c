@@ -291,6 +291,33 @@ static void all_siblings_in_read(void **state)
     assert_int_equal(h_stats(loop).channels, 0);
 }
 
+static void close_all_with_a_hook(struct probe *p)
+{
+    (void)ac_close_all(p->base.loop);
+}
+
+/* The peers of as many as may be closed in one callback see it when the run is over. */
+static void all_peers_see_the_close(void **state)
+{
+    enum { N = 300 };
+    static int fd[N];
+    ac_loop   *loop = *state;
+
+    for (int i = 0; i < N; i++) {
+        struct probe *p = h_new(loop, M_READ | M_CLOSE);
+
+        fd[i]         = h_pair(loop, p);
+        p->on[S_READ] = close_all_with_a_hook;
+    }
+    h_idle(loop, AC_MILLISECOND);
+    h_put(fd[N - 1], "x", 1);
+    assert_int_equal(ac_run(loop), 0);
+    for (int i = 0; i < N; i++) {
+        assert_true(h_ended(fd[i]));
+        close(fd[i]);
+    }
+}
+
 /* The other slots in which a sibling with an event of its own is closed. */
 static void sibling_case(ac_loop *loop, int slot)
 {
@@ -648,6 +675,7 @@ static const struct CMUnitTest tests[] = {
     H_TEST(self_in_finalize),
     H_TEST(sibling_in_read),
     H_TEST(all_siblings_in_read),
+    H_TEST(all_peers_see_the_close),
     H_TEST(sibling_in_other_slots),
     H_TEST(never_opened),
     H_TEST(new_never_opened),

@@ -103,7 +103,7 @@ struct ac_loop {
     bool                    starved; /* a source waits for the poller to have room */
     bool                    running; /* the turn is one of ac_run() */
     bool                    skipped; /* the last turn did without a wait */
-    bool                    full;    /* this turn's wait gave as many events as it may */
+    bool                    full;    /* this turn's wait may not have told of all that has come */
     int                     fork_gen;
     int                     fine_gen; /* as fork_gen; -1: every verb is to check more than that */
     pthread_t               thread;   /* debug: the owner; set by the first turn */

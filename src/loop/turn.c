@@ -230,7 +230,7 @@ static int turn(ac_loop *loop, int64_t timeout)
         atomic_store(&loop->woken, 0);
     ac__list_take(&batch, &loop->work);
     if (loop->wheel.next <= loop->now) {
-        loop->full = n == AC__BATCH;
+        loop->full = n < 0 || n == AC__BATCH || loop->skipped;
         ac__timers_run(loop);
         if (loop->fork_gen != ac__fork_gen)
             n = 0; /* a child: the events are the parent's */

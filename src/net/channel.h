@@ -56,11 +56,14 @@ enum {
 
 /* rare_ of a dispatcher. */
 enum {
-    AC__RARE_UNREF  = 1, /* does not keep ac_run() */
-    AC__RARE_SHARED = 2, /* other descriptors may stand for the same file */
-    AC__RARE_TIMES  = 4, /* its times have the long form */
-    AC__RARE_HEAP   = 8, /* made by ac_new() */
-    AC__RARE_LATE   = 16 /* a deadline is passed, and is told if it still is behind the events */
+    AC__RARE_UNREF   = 1,  /* does not keep ac_run() */
+    AC__RARE_SHARED  = 2,  /* other descriptors may stand for the same file */
+    AC__RARE_TIMES   = 4,  /* its times have the long form */
+    AC__RARE_HEAP    = 8,  /* made by ac_new() */
+    AC__RARE_LATE    = 16, /* a deadline is passed, and is told if it still is behind the events */
+    AC__RARE_TURN    = 32, /* from here on: turns that it was put off */
+    AC__RARE_TURNS   = 64 * AC__RARE_TURN,
+    AC__RARE_PUT_OFF = 0xFFFF & ~(AC__RARE_LATE - 1)
 };
 
 /* A connected stream socket, and what makes a channel anything else than just that. */

@@ -11,8 +11,6 @@
 
 enum { UNSET = -1 };
 
-#define WHILE (100 * AC_MILLISECOND)
-
 _Static_assert(offsetof(ac__times, written) == 72,
                "an idle channel with a deadline is to be small");
 
@@ -110,23 +108,28 @@ static int arm(ac_dispatcher *d)
 }
 
 /*
- * A deadline that is passed is told behind the events of its turn: what had come by then came in time, also
- * where a callback kept the loop for long, or the process was stopped. Where there were more events than a
- * turn takes, the others have a while.
+ * A deadline that is passed is told behind the events of a turn: what had come by then came in time, also
+ * where a callback kept the loop for long, or the process was stopped. Where the wait of the turn may not
+ * have told of all, the next one's is awaited, but not for ever.
  */
 static void fire(ac_timer *timer)
 {
     ac_dispatcher *d = (ac_dispatcher *)timer->owner_;
     ac_timeout     which;
+    int64_t        deadline = next(d, &which);
 
-    if (next(d, &which) > d->loop->now) {
-        d->rare_ &= (uint16_t)~AC__RARE_LATE;
+    if (deadline > d->loop->now) {
+        d->rare_ &= (uint16_t)~AC__RARE_PUT_OFF;
         (void)arm(d);
-    } else if ((d->rare_ & AC__RARE_LATE) == 0) {
-        d->rare_ |= AC__RARE_LATE;
-        (void)ac_timer_start(timer, d->loop->full ? WHILE : 0);
-    } else {
+    } else if ((d->rare_ & AC__RARE_LATE) != 0 && deadline <= timer->deadline_) {
         expire(d, which);
+    } else {
+        d->rare_ &= (uint16_t)~AC__RARE_LATE;
+        if (d->loop->full && d->rare_ < AC__RARE_TURNS)
+            d->rare_ = (uint16_t)(d->rare_ + AC__RARE_TURN);
+        else
+            d->rare_ |= AC__RARE_LATE;
+        (void)ac_timer_start(timer, 0);
     }
 }
 
@@ -172,7 +175,7 @@ void ac__times_free(ac_dispatcher *d)
         return;
     ac_timer_stop(&t->timer);
     d->times_ = NULL;
-    d->rare_ &= (uint16_t) ~(AC__RARE_TIMES | AC__RARE_LATE);
+    d->rare_ &= (uint16_t) ~(AC__RARE_TIMES | AC__RARE_PUT_OFF);
     ac__free(t);
 }
 

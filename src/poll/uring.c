@@ -311,9 +311,13 @@ static int submit(struct set *set)
 {
     int rc = queued(set) > 0 ? enter(set, 0, 0) : 0;
 
-    for (int idle = 0; rc == 0 && set->owed > 0 && held_back(set) && idle < 2;) {
+    for (size_t idle = 0; rc == 0 && set->owed > 0 && held_back(set);) {
         unsigned before = io_uring_cq_ready(&set->ring);
+        /* A full queue does not show what a call has done; each poll has one thing to tell at a time. */
+        size_t full = before < set->ring.cq.ring_entries ? 0 : (set->nentries + set->owed) / 16;
 
+        if (idle >= 2 + full)
+            break;
         rc   = enter(set, 0, 0);
         idle = io_uring_cq_ready(&set->ring) > before ? 0 : idle + 1;
     }
@@ -731,6 +735,19 @@ static int uring_wait(ac__poller *p, int64_t timeout, ac__event *out, int max)
     return wait_on(set, timeout, out, max, n);
 }
 
+/* Of a ring that is given up: a child that was forked may hold on to it, and its polls to their files. */
+static void cancel_all(struct set *set)
+{
+    struct io_uring_sqe *sqe = request(set);
+
+    if (sqe == NULL)
+        return;
+    io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+    io_uring_sqe_set_data64(sqe, NOBODY);
+    set->owed++;
+    (void)submit(set);
+}
+
 static int uring_fileno(ac__poller *p)
 {
     struct set *set = set_of(p);
@@ -739,7 +756,8 @@ static int uring_fileno(ac__poller *p)
         int rc;
 
         set->shared = true;
-        rc          = mend(set);
+        cancel_all(set);
+        rc = mend(set);
         if (rc < 0) {
             set->shared = false;
             return rc;

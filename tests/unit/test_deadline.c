@@ -2,6 +2,9 @@
 /* Deadlines of channels: each of the five, told as a failure, put off by progress. */
 #include "harness.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 enum { SLOTS = M_CONNECT | M_READ | M_EOF | M_CLOSE | M_ERROR };
 
 #define MS AC_MILLISECOND
@@ -182,6 +185,71 @@ static void late_loop_and_a_reset(void **state)
     poll(NULL, 0, 40);
     H_UNTIL(loop, p->finalized);
     assert_int_equal(p->err, -ECONNRESET);
+}
+
+/* In a child: stops the parent for longer than its deadline, and writes meanwhile. */
+static void stop_parent(int fd)
+{
+    char  path[64], state = 0;
+    FILE *f = NULL;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)getppid());
+    kill(getppid(), SIGSTOP);
+    for (int i = 0; i < 5000 && state != 'T'; i++) {
+        f = fopen(path, "r");
+        if (f == NULL || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+            break;
+        fclose(f);
+        poll(NULL, 0, 1);
+    }
+    if (state == 'T' && write(fd, "x", 1) == 1)
+        poll(NULL, 0, 300);
+    kill(getppid(), SIGCONT);
+    _exit(state != 'T');
+}
+
+static void stopped_process(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_pair(loop, p), status;
+    pid_t         child;
+
+    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 200 * MS), 0);
+    assert_true(ac_loop_turn(loop, 0) >= 0);
+    child = fork();
+    if (child == 0)
+        stop_parent(fd);
+    H_UNTIL(loop, p->in_len == 1 || p->finalized);
+    assert_int_equal(p->in_len, 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    ac_close(&p->base);
+    close(fd);
+}
+
+static void take_long(struct probe *p)
+{
+    h_take(p);
+    poll(NULL, 0, 30);
+    h_put((int)p->number, "x", 1);
+}
+
+/* Every turn takes longer than the limit, and in each the peer sends. */
+static void long_turns(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, SLOTS);
+    int           fd   = h_pair(loop, p);
+
+    p->number     = fd;
+    p->on[S_READ] = take_long;
+    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 20 * MS), 0);
+    h_put(fd, "x", 1);
+    H_UNTIL(loop, p->count[S_READ] == 9 || p->finalized);
+    assert_int_equal(p->count[S_READ], 9);
+    ac_close(&p->base);
+    close(fd);
 }
 
 static void late_loop_connects(void **state)
@@ -516,6 +584,8 @@ static const struct CMUnitTest tests[] = {
     H_TEST(idle_is_not_put_off_by_a_resume),
     H_TEST(late_loop),
     H_TEST(late_loop_and_a_reset),
+    H_TEST(stopped_process),
+    H_TEST(long_turns),
     H_TEST(late_loop_connects),
     H_TEST(read_deadline),
     H_TEST(read_deadline_of_a_writer),

@@ -50,9 +50,14 @@ static bool wants_write(const ac_dispatcher *d)
 
 AC__HOT static unsigned wants(const ac_dispatcher *d)
 {
-    uint32_t f    = d->flags_;
-    unsigned want = 0;
+    const uint32_t traces = AC__SERVING | AC__TOOK | AC__WROTE;
+    uint32_t       f      = d->flags_;
+    unsigned       want   = 0;
 
+    /* The common case of all that follows. */
+    if ((f & ~traces) == AC__PLAIN && d->cls->handle_read != NULL && d->cls->handle_expt == NULL
+        && is_quiet(d->ext_))
+        return AC__READ | AC__HUP | AC__WATCH;
     if ((f & AC__CONNECTING) != 0)
         return d->source_.fd >= 0 ? AC__WRITE | AC__READ | AC__WATCH : 0; /* READ: asked for once */
     if ((f & AC__GOODBYE) != 0)

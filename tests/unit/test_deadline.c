@@ -152,14 +152,14 @@ static void late_loop(void **state)
         struct probe *p  = h_new(loop, SLOTS);
         int           fd = h_pair(loop, p);
 
-        assert_int_equal(ac_set_timeout(&p->base, which[i % 2], 20 * MS), 0);
+        assert_int_equal(ac_set_timeout(&p->base, which[i % 2], 200 * MS), 0);
         assert_true(ac_loop_turn(loop, 0) >= 0);
         if (i < 2)
             h_put(fd, "x", 1);
         else
             shutdown(fd, SHUT_WR);
         h_wait(h_fd(p), POLLIN);
-        poll(NULL, 0, 40);
+        poll(NULL, 0, 250);
         assert_true(ac_loop_turn(loop, 0) >= 0);
         H_UNTIL(loop, i < 2 ? p->in_len == 1 : p->count[S_EOF] == 1);
         assert_int_equal(p->count[S_ERROR], 0);
@@ -178,11 +178,11 @@ static void late_loop_and_a_reset(void **state)
     struct probe *p    = h_new(loop, SLOTS);
     int           fd   = h_pair(loop, p);
 
-    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 20 * MS), 0);
+    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 200 * MS), 0);
     assert_true(ac_loop_turn(loop, 0) >= 0);
     h_reset(fd);
     h_wait(h_fd(p), POLLIN);
-    poll(NULL, 0, 40);
+    poll(NULL, 0, 250);
     H_UNTIL(loop, p->finalized);
     assert_int_equal(p->err, -ECONNRESET);
 }
@@ -203,7 +203,7 @@ static void stop_parent(int fd)
         poll(NULL, 0, 1);
     }
     if (state == 'T' && write(fd, "x", 1) == 1)
-        poll(NULL, 0, 300);
+        poll(NULL, 0, 1100);
     kill(getppid(), SIGCONT);
     _exit(state != 'T');
 }
@@ -215,7 +215,7 @@ static void stopped_process(void **state)
     int           fd   = h_pair(loop, p), status;
     pid_t         child;
 
-    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, 200 * MS), 0);
+    assert_int_equal(ac_set_timeout(&p->base, AC_IDLE, AC_SECOND), 0);
     assert_true(ac_loop_turn(loop, 0) >= 0);
     child = fork();
     if (child == 0)

@@ -174,7 +174,9 @@ static inline void ac__source_flush(ac_loop *loop, bool now)
 void ac__source_move(ac_loop *loop, ac__source *to, ac__source *from);
 
 /* The bits of `want` that a poller is told of. */
-enum { AC__INTEREST = AC__READ | AC__WRITE | AC__RDHUP | AC__PRI | AC__WATCH | AC__EXACT };
+enum {
+    AC__INTEREST = AC__READ | AC__WRITE | AC__RDHUP | AC__PRI | AC__LEVEL | AC__WATCH | AC__EXACT
+};
 
 /* Puts a source in `work`: it is looked at before the next wait. */
 static inline void ac__source_touch(ac_loop *loop, ac__source *s)
@@ -186,9 +188,12 @@ static inline void ac__source_touch(ac_loop *loop, ac__source *s)
 /* What the poller is to know of a source. What is ready needs no report. */
 static inline unsigned ac__interest(const ac_loop *loop, const ac__source *s)
 {
-    unsigned want = s->want & AC__INTEREST & ~(unsigned)s->ready;
+    unsigned want = s->want & AC__INTEREST;
 
-    return loop->pc->grows ? s->sent | want : want;
+    if ((want & AC__LEVEL) != 0)
+        return want;
+    want &= ~(unsigned)s->ready;
+    return loop->pc->grows ? (s->sent & ~(unsigned)AC__LEVEL) | want : want;
 }
 
 /* Puts a source in `work` if it is ready for what it wants, or its interest is to be sent. */

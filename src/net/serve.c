@@ -48,6 +48,20 @@ static bool wants_write(const ac_dispatcher *d)
     return (f & (AC__ARMED | AC__NO_WRITE | AC__SHUT)) == AC__ARMED;
 }
 
+/* What is wanted of a plain channel, and what stands in the way of its short serve: all but data. */
+enum { DATA = AC__READ | AC__HUP | AC__WATCH, MORE = AC__RDHUP | AC__HUP | AC__PRI };
+
+/*
+ * Whether the poller is to tell of what a read has left. Not where more than data has come: that stands
+ * at the socket, and would be told for ever.
+ */
+static inline unsigned leftovers(const ac_dispatcher *d)
+{
+    return (d->rare_ & AC__RARE_LEVEL) == AC__RARE_LEVEL && (d->source_.ready & MORE) == 0
+               ? (unsigned)AC__LEVEL
+               : 0u;
+}
+
 AC__HOT static unsigned wants(const ac_dispatcher *d)
 {
     const uint32_t traces = AC__SERVING | AC__TOOK | AC__WROTE;
@@ -57,7 +71,7 @@ AC__HOT static unsigned wants(const ac_dispatcher *d)
     /* The common case of all that follows. */
     if ((f & ~traces) == AC__PLAIN && d->cls->handle_read != NULL && d->cls->handle_expt == NULL
         && is_quiet(d->ext_))
-        return AC__READ | AC__HUP | AC__WATCH;
+        return DATA | leftovers(d);
     if ((f & AC__CONNECTING) != 0)
         return d->source_.fd >= 0 ? AC__WRITE | AC__READ | AC__WATCH : 0; /* READ: asked for once */
     if ((f & AC__GOODBYE) != 0)
@@ -87,6 +101,8 @@ AC__HOT static unsigned wants(const ac_dispatcher *d)
         want |= AC__HUP | AC__WATCH;
     if ((f & AC__FILE) != 0 && want != 0 && d->ext_->exact)
         want |= AC__EXACT;
+    if (want == DATA && (f & (AC__PLAIN | AC__ODD)) == AC__PLAIN)
+        want |= leftovers(d);
     return want;
 }
 
@@ -110,6 +126,8 @@ AC__HOT void ac__channel_update(ac_loop *loop, ac__source *s)
     if ((d->flags_ & (AC__ASKS | AC__ENDED | AC__GOODBYE)) == AC__ASKS)
         ask(d);
     s->want = (uint8_t)wants(d);
+    if ((s->sent & ~s->want & AC__LEVEL) != 0)
+        d->rare_ &= (uint16_t)~AC__RARE_LEVEL; /* it has to show anew that this pays */
 }
 
 /* Debug: a predicate that answers otherwise than when it was asked, with nobody having said so. */
@@ -535,9 +553,6 @@ AC__ASIDE static void after_read(ac_dispatcher *d)
         count_idle(d);
     finish(d, true);
 }
-
-/* What stands in the way of a short serve: what is known of the socket besides data. */
-enum { MORE = AC__RDHUP | AC__HUP | AC__PRI };
 
 /*
  * The common case, in few steps: a connected stream with something to read, and nothing more to it.

@@ -267,6 +267,22 @@ AC__ASIDE static ssize_t first_read(ac_dispatcher *d, size_t len, ssize_t n)
     return ac__read_result(d, len, n < 0 ? -err : n);
 }
 
+/*
+ * The same of ac_recv(), where a full buffer says nothing of what is left. That is found out in the next
+ * turn, by reading on; where it was in vain so often, the poller is asked to tell.
+ */
+AC__ASIDE static ssize_t first_recv(ac_dispatcher *d, size_t len, ssize_t n)
+{
+    if (n > 0 && (d->source_.sent & AC__LEVEL) != 0) {
+        d->source_.ready &= (uint8_t)~AC__READ;
+        return n;
+    }
+    if (n < 0 && errno == EAGAIN && d->loop->pc->levels
+        && (d->rare_ & AC__RARE_LEVEL) != AC__RARE_LEVEL)
+        d->rare_ = (uint16_t)(d->rare_ + AC__RARE_VAIN);
+    return first_read(d, len, n);
+}
+
 AC__HOT ssize_t ac_recv(ac_dispatcher *d, void *buf, size_t len)
 {
     ssize_t n;
@@ -275,7 +291,7 @@ AC__HOT ssize_t ac_recv(ac_dispatcher *d, void *buf, size_t len)
         return recv_any(d, buf, len);
     n = recv(d->source_.fd, buf, len, 0);
     if (n <= 0 || (size_t)n >= len)
-        return first_read(d, len, n);
+        return first_recv(d, len, n);
     d->source_.ready &= (uint8_t)~AC__READ;
     return n;
 }

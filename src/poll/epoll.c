@@ -77,7 +77,7 @@ static int control(const struct set *set, int op, int fd, uint32_t gen, uint32_t
 static int epoll_set(ac__poller *p, int fd, uint32_t gen, unsigned old, unsigned want)
 {
     const struct set *set    = set_of(p);
-    uint32_t          events = EPOLLET;
+    uint32_t          events = (want & AC__LEVEL) != 0 ? 0 : EPOLLET;
     int               rc;
 
     if (want == 0) {
@@ -222,6 +222,7 @@ static void epoll_close(ac__poller *p, bool forked)
 const ac__poller_class ac__poller_epoll = {
     .name   = "epoll",
     .grows  = true,
+    .levels = true,
     .open   = epoll_open,
     .set    = epoll_set,
     .forget = epoll_forget,

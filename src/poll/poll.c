@@ -182,6 +182,7 @@ static void poll_close(ac__poller *p, bool forked)
 const ac__poller_class ac__poller_poll = {
     .name   = "poll",
     .grows  = false,
+    .levels = true,
     .open   = poll_open,
     .set    = poll_set,
     .forget = poll_forget,

@@ -24,6 +24,7 @@ enum {
     AC__HUP   = 8,  /* both sides are shut, or an error stands */
     AC__PRI   = 16, /* out-of-band data */
     AC__CALL  = 32, /* never the poller's: the loop owes the source a call */
+    AC__LEVEL = 32, /* interest only, with READ: to be reported for as long as it is so */
     AC__WATCH = 64, /* interest only: HUP is wanted, though nothing else may be */
     AC__EXACT =
         128 /* interest only: errors come that end nothing (datagrams), or wakers lie (ttys) */
@@ -48,6 +49,12 @@ typedef struct ac__poller_class {
      */
     bool grows;
 
+    /*
+     * Whether it knows AC__LEVEL: what a read has left is reported in the next wait. Such an interest is
+     * the whole of what is wanted and holds no AC__WRITE, even where others grow.
+     */
+    bool levels;
+
     /* Makes a poller: 0 or -errno. */
     int (*open)(ac__poller **out);
 
@@ -56,7 +63,7 @@ typedef struct ac__poller_class {
 
     /*
      * Changes the interest of a descriptor from `old` to `want` (AC__READ, AC__WRITE, AC__RDHUP,
-     * AC__PRI, AC__WATCH, AC__EXACT); `old` 0 is a new one, `want` 0 forgets it. Called when the loop is about to wait,
+     * AC__PRI, AC__LEVEL, AC__WATCH, AC__EXACT); `old` 0 is a new one, `want` 0 forgets it. Called when the loop is about to wait,
      * once for each descriptor that differs. 0 or -errno; -EPERM: it cannot be waited for, being
      * always ready.
      */

@@ -263,6 +263,7 @@ static void select_close(ac__poller *p, bool forked)
 const ac__poller_class ac__poller_select = {
     .name   = "select",
     .grows  = false,
+    .levels = true,
     .open   = select_open,
     .set    = select_set,
     .forget = select_forget,

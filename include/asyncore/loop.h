@@ -122,7 +122,10 @@ AC_API int ac_unhold(ac_loop *loop);
 
 /* --- time --------------------------------------------------------------------------------- */
 
-/** The loop's monotonic time in nanoseconds: read once a turn, after the wait. 0 for no loop. */
+/**
+ * The loop's monotonic time in nanoseconds: read once a turn, after the wait; where no timer runs, when
+ * it is first asked for. 0 for no loop.
+ */
 AC_API int64_t ac_loop_now(const ac_loop *loop);
 
 /** Reads the monotonic clock again: for a callback that worked long and then starts timers. */

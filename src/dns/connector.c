@@ -199,7 +199,7 @@ static void attempt_serve(ac_loop *loop, ac__source *s, unsigned due)
     note_failure(c, ac_addr_family(&a->addr) == AF_INET6 ? AC__V6 : AC__V4, &a->addr, rc);
     drop_attempt(a);
     if (last)
-        c->not_before = loop->now;
+        c->not_before = ac__now(loop);
     step(c);
 }
 
@@ -269,7 +269,7 @@ static bool try_next(ac__connector *c)
         return false;
     }
     ac__source_touch(c->loop, &a->source);
-    c->not_before = c->loop->now + ATTEMPT_DELAY;
+    c->not_before = ac__now(c->loop) + ATTEMPT_DELAY;
     return true;
 }
 
@@ -281,8 +281,8 @@ static void step_stream(ac__connector *c)
     while (any_left(c)) {
         bool waits = c->tried == 0 ? !answer[AC__V6].done : !ac__list_empty(&c->attempts);
 
-        if (waits && c->loop->now < c->not_before) {
-            arm(c, c->not_before - c->loop->now);
+        if (waits && ac__now(c->loop) < c->not_before) {
+            arm(c, c->not_before - ac__now(c->loop));
             return;
         }
         if (!try_next(c))
@@ -320,8 +320,8 @@ static void step_datagram(ac__connector *c)
     struct attempt   *a      = NULL;
 
     /* The peer's refusal comes later if ever, so the list should be whole before it is used. */
-    if (!(answer[AC__V6].done && answer[AC__V4].done) && c->loop->now < c->not_before) {
-        arm(c, c->not_before - c->loop->now);
+    if (!(answer[AC__V6].done && answer[AC__V4].done) && ac__now(c->loop) < c->not_before) {
+        arm(c, c->not_before - ac__now(c->loop));
         return;
     }
     while (a == NULL && any_left(c)) {
@@ -367,8 +367,8 @@ static void told(ac__lookup *l, void *arg)
     }
     if (!c->heard) {
         c->heard             = true;
-        c->d->ext_->named_at = c->loop->now;
-        c->not_before        = c->loop->now + RESOLUTION_DELAY;
+        c->d->ext_->named_at = ac__now(c->loop);
+        c->not_before        = ac__now(c->loop) + RESOLUTION_DELAY;
     }
     step(c);
 }

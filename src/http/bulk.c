@@ -66,7 +66,7 @@ static int64_t known(const ac__conn *n)
 
 void ac__bulk_took(ac__conn *n, size_t len)
 {
-    int64_t now = n->client->loop->now;
+    int64_t now = ac__now(n->client->loop);
 
     if (known(n) <= WATER_FROM) {
         if (n->water || n->bulk > 0)

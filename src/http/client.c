@@ -160,7 +160,7 @@ static ac__conn *take_idle(ac__origin *o, const ac_http_request *r)
         return NULL;
     n = AC__OF(ac__conn, link, o->idle.next);
     /* What must not be sent twice goes only where the connection was alive a moment ago. */
-    if (!ac__request_repeatable(r) && c->loop->now - n->stamp > AC_SECOND)
+    if (!ac__request_repeatable(r) && ac__now(c->loop) - n->stamp > AC_SECOND)
         return NULL;
     ac__list_remove(&n->link);
     ac__list_remove(&n->lru);
@@ -208,10 +208,10 @@ static void spacer_fired(ac_timer *t)
 /* Whether the spacing of requests lets one begin now; else a timer comes back to it. */
 static bool may_start(ac_http_client *c)
 {
-    if (c->options.spacing <= 0 || c->loop->now >= c->next_start)
+    if (c->options.spacing <= 0 || ac__now(c->loop) >= c->next_start)
         return true;
     if (!ac_timer_running(&c->spacer))
-        (void)ac_timer_start(&c->spacer, c->next_start - c->loop->now);
+        (void)ac_timer_start(&c->spacer, c->next_start - ac__now(c->loop));
     return false;
 }
 
@@ -230,8 +230,8 @@ void ac__http_pump(ac_http_client *c)
             continue;
         }
         if (c->options.spacing > 0)
-            c->next_start =
-                (c->next_start > c->loop->now ? c->next_start : c->loop->now) + c->options.spacing;
+            c->next_start = (c->next_start > ac__now(c->loop) ? c->next_start : ac__now(c->loop))
+                            + c->options.spacing;
         ac__list_remove(&o->ready); /* the others have their turn first */
         make_ready(o);
     }
@@ -246,7 +246,7 @@ void ac__conn_idle(ac__conn *n)
     ac__origin     *o = n->origin;
 
     n->state = AC__CONN_IDLE;
-    n->stamp = c->loop->now;
+    n->stamp = ac__now(c->loop);
     if (ac__list_empty(&o->queue)
         && (o->idle_count >= c->options.idle_per_host || c->nidle >= c->options.max_idle)) {
         ac__conn_close(n);

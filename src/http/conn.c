@@ -35,7 +35,7 @@ static void note_progress(ac__conn *n)
     uint64_t            sent = x->times.sent_bytes - ac_queued(&n->base);
 
     if (sent != n->progress)
-        n->stamp = n->client->loop->now;
+        n->stamp = ac__now(n->client->loop);
     n->progress = sent;
 }
 
@@ -84,14 +84,14 @@ void ac__conn_arm(ac__conn *n)
         return;
     if (ac_timer_running(&n->timer) && n->timer.deadline_ <= deadline)
         return;
-    (void)ac_timer_start(&n->timer, deadline - n->client->loop->now);
+    (void)ac_timer_start(&n->timer, deadline - ac__now(n->client->loop));
 }
 
 /* Judges the last window of the low speed. Returns whether it was too slow. */
 static bool too_slow(ac__conn *n)
 {
     const ac__exchange *x    = n->request->x;
-    int64_t             now  = n->client->loop->now;
+    int64_t             now  = ac__now(n->client->loop);
     int64_t             span = now - n->window;
     int64_t             got  = (int64_t)x->times.wire_bytes - n->window_bytes;
 
@@ -119,7 +119,7 @@ static bool input_waits(const ac__conn *n)
 static void timer_fired(ac_timer *t)
 {
     ac__conn *n   = AC_CONTAINER(ac__conn, timer, t);
-    int64_t   now = n->client->loop->now;
+    int64_t   now = ac__now(n->client->loop);
 
     if (n->state == AC__CONN_IDLE || n->request == NULL) {
         if (next_deadline(n) <= now)
@@ -153,7 +153,7 @@ static void sent_whole(ac__conn *n)
     ac__exchange *x = n->request->x;
 
     n->sent       = true;
-    n->sent_at    = n->client->loop->now;
+    n->sent_at    = ac__now(n->client->loop);
     x->times.sent = n->sent_at - x->started;
     if (x->phase < AC_HTTP_HEAD)
         x->phase = AC_HTTP_HEAD;
@@ -171,11 +171,11 @@ static int send_head(ac__conn *n)
     if (rc < 0)
         return rc;
     n->state     = AC__CONN_HEAD;
-    n->stamp     = c->loop->now;
+    n->stamp     = ac__now(c->loop);
     n->sent      = false;
     n->got_byte  = false;
     n->expecting = x->expect_sent;
-    n->sent_at   = c->loop->now;
+    n->sent_at   = ac__now(c->loop);
     x->phase     = AC_HTTP_SEND;
     rc           = ac_write(&n->base, c->out, c->out_len);
     if (rc < 0)
@@ -381,7 +381,7 @@ void ac__conn_abandon(ac__conn *n, bool drain)
     if (drain && n->persists && n->sent && n->ended == 0 && ac_is_open(&n->base)
         && (n->state == AC__CONN_HEAD || n->state == AC__CONN_BODY) && left <= DRAIN) {
         n->dropped = 0;
-        n->stamp   = n->client->loop->now;
+        n->stamp   = ac__now(n->client->loop);
         (void)ac_resume(&n->base);
         ac__conn_arm(n);
         return;
@@ -442,7 +442,7 @@ void ac__conn_again(ac__conn *n)
 
 void ac__conn_resume(ac__conn *n)
 {
-    n->stamp  = n->client->loop->now;
+    n->stamp  = ac__now(n->client->loop);
     n->window = n->stamp;
     if (n->request != NULL && n->request->x != NULL)
         n->window_bytes = (int64_t)n->request->x->times.wire_bytes;
@@ -486,7 +486,7 @@ static void conn_connect(ac_dispatcher *d)
         return;
     }
     x                = n->request->x;
-    x->times.connect = n->client->loop->now - x->started;
+    x->times.connect = ac__now(n->client->loop) - x->started;
     note_name(n);
     (void)ac_peername(d, &n->peer);
     x->times.peer = n->peer;
@@ -511,7 +511,7 @@ static void conn_read(ac_dispatcher *d)
             len = ac__bulk_read(n, &data);
         if (len <= 0)
             break;
-        n->stamp = n->client->loop->now;
+        n->stamp = ac__now(n->client->loop);
         if (!dropped)
             ac__response_input(n, data, (size_t)len);
         ac__bulk_took(n, (size_t)len);

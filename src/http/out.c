@@ -319,7 +319,7 @@ int ac__out_body(ac__conn *n)
         x->starved = len == -EAGAIN;
         if (len == -EAGAIN)
             return 0;
-        n->stamp = n->client->loop->now;
+        n->stamp = ac__now(n->client->loop);
         ac__conn_arm(n);
         if (len < 0)
             return (int)len;
@@ -331,7 +331,7 @@ int ac__out_body(ac__conn *n)
         if (rc < 0)
             return rc;
         x->body_out += len;
-        n->stamp = n->client->loop->now;
+        n->stamp = ac__now(n->client->loop);
         if (r->args->body.data != NULL && x->body_out == r->args->body.len)
             return end_body(n);
     }

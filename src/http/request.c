@@ -123,7 +123,7 @@ ac__exchange *ac__exchange_new(ac_http_request *r)
     if (x->limits.fields >= 0 && x->limits.fields < (int64_t)x->field_cap)
         x->field_cap = (uint32_t)x->limits.fields;
     x->raw     = c->options.raw || (r->args != NULL && r->args->raw);
-    x->started = c->loop->now;
+    x->started = ac__now(c->loop);
     x->times   = (ac_http_times){.queued     = x->started - r->created,
                                  .name       = -1,
                                  .connect    = -1,
@@ -262,7 +262,7 @@ int ac__http_send(ac_http_client *c, const ac_http_args *given, ac_consumer *con
     }
     if (c->loop->level == 0)
         ac_loop_update(c->loop);
-    r->created = c->loop->now;
+    r->created = ac__now(c->loop);
     r->flags   = flags;
     take_consumer(r, consumer);
     ac__keep(c->loop);
@@ -369,7 +369,7 @@ void ac__request_end(ac_http_request *r, int err)
             r->x->conn->request = NULL;
             r->x->conn          = NULL;
         }
-        r->x->times.total = c->loop->now - r->x->started;
+        r->x->times.total = ac__now(c->loop) - r->x->started;
         if (err == 0)
             r->x->phase = AC_HTTP_DONE;
     }

@@ -359,7 +359,7 @@ static void begin_body(ac__conn *n)
     int              rc;
 
     n->state        = AC__CONN_BODY;
-    n->window       = n->client->loop->now;
+    n->window       = ac__now(n->client->loop);
     n->window_bytes = 0;
     n->expecting    = false;
     x->phase        = AC_HTTP_BODY;
@@ -390,7 +390,7 @@ static bool step_head(ac__conn *n, struct input *in)
         return false;
     if (!n->got_byte) {
         n->got_byte         = true;
-        x->times.first_byte = n->client->loop->now - x->started;
+        x->times.first_byte = ac__now(n->client->loop) - x->started;
         if (x->phase < AC_HTTP_HEAD && n->sent)
             x->phase = AC_HTTP_HEAD;
     }

@@ -94,16 +94,17 @@ struct ac_loop {
     size_t                  nwatch;
     const ac__event        *batch_end; /* of the events being served; NULL in a child: no more */
     ac__link                work, all, reap;
-    ac__link                family; /* all loops of the process: fork.c's */
-    int64_t                 now;
+    ac__link                family;  /* all loops of the process: fork.c's */
+    int64_t                 now;     /* as it was last read: see ac__now() */
     uint32_t                turn;    /* never 0 once a turn has run */
     unsigned                level;   /* turns under way: > 1 when nested */
     ac__source             *serving; /* the source that is being served now */
     bool                    verbose, debug, freeing, dead;
-    bool                    starved; /* a source waits for the poller to have room */
-    bool                    running; /* the turn is one of ac_run() */
-    bool                    skipped; /* the last turn did without a wait */
-    bool                    full;    /* this turn's wait may not have told of all that has come */
+    bool                    starved;  /* a source waits for the poller to have room */
+    bool                    running;  /* the turn is one of ac_run() */
+    bool                    skipped;  /* the last turn did without a wait */
+    bool                    now_past; /* there has been a wait since the clock was read */
+    bool                    full;     /* this turn's wait may not have told of all that has come */
     int                     fork_gen;
     int                     fine_gen; /* as fork_gen; -1: every verb is to check more than that */
     pthread_t               thread;   /* debug: the owner; set by the first turn */
@@ -231,6 +232,14 @@ static inline bool ac__loop_fine(const ac_loop *loop)
     return loop->fine_gen == ac__fork_gen;
 }
 
+/* The time of this turn: read behind its wait where timers run, else when it is first asked for. */
+static inline int64_t ac__now(ac_loop *loop)
+{
+    if (loop->now_past)
+        ac_loop_update(loop);
+    return loop->now;
+}
+
 /* The view of ac_read() has ended: poisons it, so that in debug nobody reads it on unnoticed. */
 void ac__view_end(ac_loop *loop);
 
@@ -251,7 +260,7 @@ static inline void ac__unkeep(ac_loop *loop)
 int ac__turn_nested(ac_loop *loop, int64_t timeout);
 
 /* `now` plus `delay`, clamped. */
-int64_t ac__deadline(const ac_loop *loop, int64_t delay);
+int64_t ac__deadline(ac_loop *loop, int64_t delay);
 
 /* Whether a fork has happened since the process began, seen from the parent; and the child's count. */
 bool ac__fork_seen(void);

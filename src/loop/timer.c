@@ -167,13 +167,14 @@ static void withdraw(ac_loop *loop, ac_timer *t)
         ac__unkeep(loop);
 }
 
-int64_t ac__deadline(const ac_loop *loop, int64_t delay)
+int64_t ac__deadline(ac_loop *loop, int64_t delay)
 {
+    int64_t now;
+
     if (delay < 0)
         delay = 0;
-    if (loop->now > 0 && delay > INT64_MAX - loop->now)
-        return INT64_MAX;
-    return loop->now + delay;
+    now = ac__now(loop);
+    return now > 0 && delay > INT64_MAX - now ? INT64_MAX : now + delay;
 }
 
 void ac_timer_init(ac_timer *t, ac_loop *loop, void (*fire)(ac_timer *t))
@@ -246,7 +247,7 @@ bool ac_timer_running(const ac_timer *t)
 void ac__timers_run(ac_loop *loop)
 {
     ac__wheel     *w    = &loop->wheel;
-    const int64_t  now  = loop->now;
+    const int64_t  now  = ac__now(loop);
     const uint64_t pass = ++w->pass * PASS;
     ac_timer      *t;
 
@@ -275,7 +276,7 @@ int64_t ac__timers_next(ac_loop *loop)
 
 void ac__timers_begin(ac_loop *loop)
 {
-    loop->wheel.base = loop->now;
+    loop->wheel.base = ac__now(loop);
     loop->wheel.next = AC_FOREVER;
     ac__list_init(&loop->wheel.due);
 }

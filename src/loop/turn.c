@@ -25,7 +25,7 @@ static bool is_due(const ac__source *s)
 }
 
 /* Looks at every source in `work`; the ones that are not to be served leave it. */
-static void prepare(ac_loop *loop)
+AC__HOT static void prepare(ac_loop *loop)
 {
     if (loop->debug && ac__net_hooks.check != NULL)
         ac__net_hooks.check(loop);
@@ -43,7 +43,7 @@ static void prepare(ac_loop *loop)
 }
 
 /* How long the wait may be, at most `timeout`. */
-static int64_t wait_for(ac_loop *loop, int64_t timeout)
+AC__HOT static int64_t wait_for(ac_loop *loop, int64_t timeout)
 {
     int64_t next;
 
@@ -206,7 +206,7 @@ static inline bool skips(const ac_loop *loop)
            && !loop->starved;
 }
 
-static int turn(ac_loop *loop, int64_t timeout)
+AC__HOT static int turn(ac_loop *loop, int64_t timeout)
 {
     ac__event events[AC__BATCH] __attribute__((uninitialized)); /* filled by the wait */
     ac__link  batch;
@@ -225,7 +225,10 @@ static int turn(ac_loop *loop, int64_t timeout)
     if (++loop->turn == 0)
         loop->turn = 1;
     loop->stats.turns++;
-    ac_loop_update(loop);
+    if (loop->wheel.next == AC_FOREVER)
+        loop->now_past = true; /* to be read by who asks */
+    else
+        ac_loop_update(loop);
     if (atomic_load(&loop->woken) != 0)
         atomic_store(&loop->woken, 0);
     ac__list_take(&batch, &loop->work);
@@ -341,7 +344,7 @@ int ac_loop_prepare(ac_loop *loop, int64_t *timeout)
     return 0;
 }
 
-int ac_run(ac_loop *loop)
+AC__HOT int ac_run(ac_loop *loop)
 {
     int rc;
 

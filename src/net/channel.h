@@ -56,15 +56,15 @@ enum {
 
 /* rare_ of a dispatcher. */
 enum {
-    AC__RARE_UNREF   = 1,  /* does not keep ac_run() */
-    AC__RARE_SHARED  = 2,  /* other descriptors may stand for the same file */
-    AC__RARE_TIMES   = 4,  /* its times have the long form */
-    AC__RARE_HEAP    = 8,  /* made by ac_new() */
-    AC__RARE_VAIN    = 16, /* counts: a read filled its buffer, and the one behind it found nothing */
-    AC__RARE_LEVEL   = 48, /* all of that: the poller is to tell what a read has left */
-    AC__RARE_LATE    = 64, /* a deadline is passed, and is told if it still is behind the events */
-    AC__RARE_TURN    = 128, /* from here on: turns that it was put off */
-    AC__RARE_TURNS   = 64 * AC__RARE_TURN,
+    AC__RARE_UNREF  = 1, /* does not keep ac_run() */
+    AC__RARE_SHARED = 2, /* other descriptors may stand for the same file */
+    AC__RARE_TIMES  = 4, /* its times have the long form */
+    AC__RARE_HEAP   = 8, /* made by ac_new() */
+    AC__RARE_VAIN  = 16, /* counts: a read filled its buffer, and the one behind it found nothing */
+    AC__RARE_LEVEL = 48, /* all of that: the poller is to tell what a read has left */
+    AC__RARE_LATE  = 64, /* a deadline is passed, and is told if it still is behind the events */
+    AC__RARE_TURN  = 128, /* from here on: turns that it was put off */
+    AC__RARE_TURNS = 64 * AC__RARE_TURN,
     AC__RARE_PUT_OFF = 0xFFFF & ~(AC__RARE_LATE - 1)
 };
 
@@ -76,6 +76,9 @@ enum {
               | AC__EOF | AC__FAILED | AC__ENDED | AC__SHUT_WANT | AC__SHUT | AC__GOODBYE
               | AC__LATER | AC__TELLING | AC__ACCEPT_HELD
 };
+
+/* In `ready` of a channel, for the rest of a short serve: READ, as a read that filled its buffer leaves it. */
+enum { AC__FULL = AC__EXACT };
 
 typedef struct ac__chunk ac__chunk;
 struct ac__chunk {

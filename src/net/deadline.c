@@ -104,7 +104,7 @@ static int arm(ac_dispatcher *d)
         return 0; /* a timer that runs already finds that out by itself */
     if (ac_timer_running(&t->timer) && t->timer.deadline_ <= deadline)
         return 0;
-    return ac_timer_start(&t->timer, deadline - d->loop->now);
+    return ac_timer_start(&t->timer, deadline - ac__now(d->loop));
 }
 
 /*
@@ -118,7 +118,7 @@ static void fire(ac_timer *timer)
     ac_timeout     which;
     int64_t        deadline = next(d, &which);
 
-    if (deadline > d->loop->now) {
+    if (deadline > ac__now(d->loop)) {
         d->rare_ &= (uint16_t)~AC__RARE_PUT_OFF;
         (void)arm(d);
     } else if ((d->rare_ & AC__RARE_LATE) != 0 && deadline <= timer->deadline_) {
@@ -150,10 +150,10 @@ static ac__times *times_for(ac_dispatcher *d, ac_timeout which)
     ac__timer_init(&t->timer, d->loop, fire);
     t->timer.owner_ = d;
     t->idle         = old != NULL ? old->idle : UNSET;
-    t->read         = old != NULL ? old->read : d->loop->now;
+    t->read         = old != NULL ? old->read : ac__now(d->loop);
     if (longer) {
-        t->written = old != NULL ? old->read : d->loop->now;
-        t->resumed = t->since = d->loop->now;
+        t->written = old != NULL ? old->read : ac__now(d->loop);
+        t->resumed = t->since = ac__now(d->loop);
         for (int i = 0; i <= AC_LINGER; i++)
             t->limit[i] = UNSET;
     }
@@ -184,9 +184,9 @@ void ac__stamp(ac_dispatcher *d, bool write)
     if (d->loop->level == 0) /* the time of the last turn may be long ago */
         ac_loop_update(d->loop);
     if (write && is_long(d))
-        d->times_->written = d->loop->now;
+        d->times_->written = ac__now(d->loop);
     else
-        d->times_->read = d->loop->now;
+        d->times_->read = ac__now(d->loop);
 }
 
 /* The connection stands: times that only bounded the connecting are not kept. */
@@ -199,7 +199,7 @@ static void connected(ac_dispatcher *d)
         ac__times_free(d);
         return;
     }
-    t->read = d->loop->now;
+    t->read = ac__now(d->loop);
     if (is_long(d))
         t->written = t->read;
     (void)arm(d);
@@ -227,9 +227,9 @@ void ac__times_begin(ac_dispatcher *d, ac_timeout which, int64_t standard)
     if (t->limit[which] == UNSET && standard != AC_FOREVER)
         t->limit[which] = standard;
     if (which == AC_WRITE)
-        t->written = d->loop->now;
+        t->written = ac__now(d->loop);
     else
-        t->since = d->loop->now;
+        t->since = ac__now(d->loop);
     if (which == AC_LINGER)
         d->ext_->lingers = true;
     (void)arm(d);
@@ -243,7 +243,7 @@ void ac__times_resume(ac_dispatcher *d)
         return;
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
-    d->times_->resumed = d->loop->now;
+    d->times_->resumed = ac__now(d->loop);
     (void)arm(d);
 }
 
@@ -268,10 +268,10 @@ int ac_set_timeout(ac_dispatcher *d, ac_timeout which, int64_t ns)
     if (d->loop->level == 0)
         ac_loop_update(d->loop);
     if (which == AC_IDLE && (d->flags_ & AC__CONNECTED) != 0)
-        t->read = d->loop->now;
+        t->read = ac__now(d->loop);
     if (which == AC_READ)
-        t->resumed = d->loop->now;
+        t->resumed = ac__now(d->loop);
     if (which == AC_WRITE)
-        t->written = d->loop->now;
+        t->written = ac__now(d->loop);
     return (d->flags_ & AC__OPEN) != 0 ? arm(d) : 0;
 }

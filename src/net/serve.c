@@ -543,12 +543,28 @@ void ac__channel_lengthen(ac__source *s)
         return;
     stamp_served(d);
     d->flags_ &= ~(uint32_t)AC__SERVING;
+    if ((s->ready & AC__FULL) != 0)
+        s->ready = (uint8_t)((s->ready & ~AC__FULL) | AC__READ);
 }
 
-/* Behind a short serve that was not all: what a long one does after the reading. */
-AC__ASIDE static void after_read(ac_dispatcher *d)
+/*
+ * Behind a short serve that was not all: what a long one does after the reading. Where nothing has come
+ * but that a read filled its buffer, the channel as it was, `before`, is served again in the next turn.
+ */
+AC__ASIDE static void after_read(ac_dispatcher *d, uint32_t before)
 {
-    ac__channel_lengthen(&d->source_);
+    const uint32_t traces = AC__TOOK | AC__WROTE;
+    ac__source    *s      = &d->source_;
+    bool           full   = (s->ready & AC__FULL) != 0;
+
+    ac__channel_lengthen(s);
+    if (full && ((d->flags_ ^ before) & ~traces) == 0 && (s->ready & AC__CALL) == 0
+        && is_quiet(d->ext_)) {
+        d->flags_ = before;
+        s->idle   = 0;
+        ac__source_touch(d->loop, s);
+        return;
+    }
     if (open_still(d))
         count_idle(d);
     finish(d, true);
@@ -575,9 +591,9 @@ AC__HOT void ac__channel_serve(ac_loop *loop, ac__source *s, unsigned due)
     loop->stats.callbacks++;
     d->cls->handle_read(d);
     if (((d->flags_ ^ before) & ~(uint32_t)(AC__TOOK | AC__WROTE)) != AC__SERVING
-        || (d->source_.ready & (AC__READ | AC__CALL)) != 0 || (d->source_.sent & AC__READ) == 0
-        || !is_quiet(d->ext_)) {
-        after_read(d);
+        || (d->source_.ready & (AC__READ | AC__FULL | AC__CALL)) != 0
+        || (d->source_.sent & AC__READ) == 0 || !is_quiet(d->ext_)) {
+        after_read(d, before);
         return;
     }
     if (d->times_ != NULL)
@@ -611,11 +627,11 @@ AC__HOT const ac__event *ac__channel_run(ac_loop *loop, const ac__event *e)
         loop->stats.callbacks++;
         d->cls->handle_read(d);
         if ((d->flags_ & ~traces) == (AC__PLAIN | AC__SERVING)
-            && (d->source_.ready & (AC__READ | AC__CALL)) == 0) {
+            && (d->source_.ready & (AC__READ | AC__FULL | AC__CALL)) == 0) {
             d->flags_       = AC__PLAIN;
             d->source_.idle = 0;
         } else {
-            after_read(d);
+            after_read(d, AC__PLAIN);
         }
     }
     return e;

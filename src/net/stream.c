@@ -132,14 +132,14 @@ ssize_t ac__read_result(ac_dispatcher *d, size_t asked, ssize_t n)
         ac__use(d, (size_t)n + ((d->flags_ & AC__DGRAM) != 0 ? DATAGRAM : 0));
         ac__stamp_read(d);
         if ((size_t)n < asked && short_is_all(d)) {
-            s->ready &= (uint8_t)~AC__READ;
+            s->ready &= (uint8_t) ~(AC__READ | AC__FULL);
             if (d->loop->serving != s)
                 ac__source_touch(d->loop, s);
         }
         return n;
     }
     if ((d->flags_ & AC__ALWAYS) == 0)
-        s->ready &= (uint8_t)~AC__READ;
+        s->ready &= (uint8_t) ~(AC__READ | AC__FULL);
     if (n == 0)
         n = ac__ended(d);
     else if (n == -EAGAIN)
@@ -268,13 +268,18 @@ AC__ASIDE static ssize_t first_read(ac_dispatcher *d, size_t len, ssize_t n)
 }
 
 /*
- * The same of ac_recv(), where a full buffer says nothing of what is left. That is found out in the next
- * turn, by reading on; where it was in vain so often, the poller is asked to tell.
+ * The same of ac_recv(), whose buffer may well be full each time. What is left then is found by reading on
+ * in the next turn; where that was in vain so often, the poller is asked to tell.
  */
 AC__ASIDE static ssize_t first_recv(ac_dispatcher *d, size_t len, ssize_t n)
 {
-    if (n > 0 && (d->source_.sent & AC__LEVEL) != 0) {
-        d->source_.ready &= (uint8_t)~AC__READ;
+    ac__source *s = &d->source_;
+
+    if (n > 0) {
+        d->flags_ |= AC__TOOK;
+        s->ready &= (uint8_t)~AC__READ;
+        if ((s->sent & AC__LEVEL) == 0)
+            s->ready |= AC__FULL;
         return n;
     }
     if (n < 0 && errno == EAGAIN && d->loop->pc->levels

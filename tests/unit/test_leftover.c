@@ -88,6 +88,35 @@ static void short_reads_stay(void **state)
     close(fd);
 }
 
+static void take_one_then_all(struct probe *p)
+{
+    char    rest[8];
+    ssize_t n;
+
+    take_one(p);
+    n = ac_recv(&p->base, rest, sizeof rest);
+    if (n > 0)
+        p->in_len += (size_t)n;
+}
+
+/* Nor does a full one that the same callback follows up: it is called no more than for what comes. */
+static void read_to_the_end(void **state)
+{
+    ac_loop      *loop = *state;
+    struct probe *p    = h_new(loop, M_READ | M_CLOSE);
+    int           fd   = h_pair(loop, p);
+
+    (void)h_idle(loop, AC_MILLISECOND);
+    p->on[S_READ] = take_one_then_all;
+    for (unsigned i = 1; i <= 10; i++) {
+        message(p, fd);
+        assert_int_equal(p->count[S_READ], i);
+    }
+    assert_false(is_level(p));
+    ac_close(&p->base);
+    close(fd);
+}
+
 /* It learns for itself alone. */
 static void neighbours(void **state)
 {
@@ -406,7 +435,8 @@ static void set_made_anew(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    H_TEST(nothing_in_vain),           H_TEST(short_reads_stay),        H_TEST(neighbours),
+    H_TEST(nothing_in_vain),           H_TEST(short_reads_stay),        H_TEST(read_to_the_end),
+    H_TEST(neighbours),
     H_TEST(pause_behind_one),          H_TEST(pause_within_a_callback), H_TEST(stalled_as_any),
     H_TEST(end_behind_what_is_left),   H_TEST(end_of_a_paused_one),     H_TEST(reset),
     H_TEST(failed_write_behind_input), H_TEST(goodbye_with_some_left),  H_TEST(urgent_data),

@@ -144,14 +144,59 @@ static int64_t stopped_clock(ac__sys *s)
     return clock_now;
 }
 
-static ac_loop *loop_of_a_stopped_clock(int64_t begin)
+static ac_loop *loop_of_a_clock(int64_t (*read)(ac__sys *s), int64_t begin)
 {
     static ac__sys sys;
 
     sys           = ac__sys_posix;
-    sys.monotonic = stopped_clock;
+    sys.monotonic = read;
     clock_now     = begin;
     return ac__loop_new_sys(NULL, &sys);
+}
+
+static ac_loop *loop_of_a_stopped_clock(int64_t begin)
+{
+    return loop_of_a_clock(stopped_clock, begin);
+}
+
+/* One that moves by its being read. */
+static int64_t counting_clock(ac__sys *s)
+{
+    (void)s;
+    return ++clock_now;
+}
+
+static void nothing(ac_timer *t)
+{
+    (void)t;
+}
+
+/* A turn without timers reads no clock until it is asked for the time; then that is the turn's. */
+static void clock_read_by_who_asks(void **state)
+{
+    ac_loop *loop = loop_of_a_clock(counting_clock, 1000);
+    ac_timer t;
+    int64_t  now;
+
+    (void)state;
+    assert_int_equal(ac_loop_turn(loop, 0), 0);
+    now = clock_now;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ac_loop_turn(loop, 0), 0);
+    assert_int_equal(clock_now, now);
+    assert_int_equal(ac_loop_now(loop), now + 1);
+    assert_int_equal(ac_loop_now(loop), now + 1);
+    /* With a timer it is read in each turn, and a turn's time stands still in it. */
+    ac_timer_init(&t, loop, nothing);
+    assert_int_equal(ac_timer_start(&t, AC_SECOND), 0);
+    for (int i = 0; i < 10; i++) {
+        now = clock_now;
+        assert_int_equal(ac_loop_turn(loop, 0), 0);
+        assert_true(clock_now > now);
+        assert_int_equal(ac_loop_now(loop), clock_now);
+    }
+    ac_timer_stop(&t);
+    assert_int_equal(ac_loop_free(loop), 0);
 }
 
 enum { MODEL = 150 };
@@ -884,7 +929,8 @@ static void fork_in_a_pass(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        H_TEST(fires_once_and_not_early),
+        H_TEST(clock_read_by_who_asks),
+    H_TEST(fires_once_and_not_early),
         H_TEST(waits_in_one_go),
         H_TEST(by_deadline_then_by_start),
         H_TEST(starting_anew_moves),

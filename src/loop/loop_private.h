@@ -99,7 +99,7 @@ struct ac_loop {
     uint32_t                turn;    /* never 0 once a turn has run */
     unsigned                level;   /* turns under way: > 1 when nested */
     ac__source             *serving; /* the source that is being served now */
-    bool                    verbose, debug, freeing, dead;
+    bool                    verbose, debug, freeing, dead, thread_known;
     bool                    starved;  /* a source waits for the poller to have room */
     bool                    running;  /* the turn is one of ac_run() */
     bool                    skipped;  /* the last turn did without a wait */
@@ -108,7 +108,6 @@ struct ac_loop {
     int                     fork_gen;
     int                     fine_gen; /* as fork_gen; -1: every verb is to check more than that */
     pthread_t               thread;   /* debug: the owner; set by the first turn */
-    bool                    thread_known;
 
     uint64_t alive; /* things that keep ac_run(): see ac__keep() */
     uint64_t holds;

@@ -435,12 +435,11 @@ static void set_made_anew(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    H_TEST(nothing_in_vain),           H_TEST(short_reads_stay),        H_TEST(read_to_the_end),
-    H_TEST(neighbours),
-    H_TEST(pause_behind_one),          H_TEST(pause_within_a_callback), H_TEST(stalled_as_any),
-    H_TEST(end_behind_what_is_left),   H_TEST(end_of_a_paused_one),     H_TEST(reset),
-    H_TEST(failed_write_behind_input), H_TEST(goodbye_with_some_left),  H_TEST(urgent_data),
-    H_TEST(a_queue_comes_and_goes),    H_TEST(set_made_anew),
+    H_TEST(nothing_in_vain), H_TEST(short_reads_stay),          H_TEST(read_to_the_end),
+    H_TEST(neighbours),      H_TEST(pause_behind_one),          H_TEST(pause_within_a_callback),
+    H_TEST(stalled_as_any),  H_TEST(end_behind_what_is_left),   H_TEST(end_of_a_paused_one),
+    H_TEST(reset),           H_TEST(failed_write_behind_input), H_TEST(goodbye_with_some_left),
+    H_TEST(urgent_data),     H_TEST(a_queue_comes_and_goes),    H_TEST(set_made_anew),
 };
 
 H_MAIN(tests)

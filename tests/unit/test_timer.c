@@ -930,7 +930,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         H_TEST(clock_read_by_who_asks),
-    H_TEST(fires_once_and_not_early),
+        H_TEST(fires_once_and_not_early),
         H_TEST(waits_in_one_go),
         H_TEST(by_deadline_then_by_start),
         H_TEST(starting_anew_moves),

@@ -398,7 +398,8 @@ AC_API uint16_t ac_local_port(ac_dispatcher *d);
 
 /**
  * The descriptor, borrowed; -1: none now. Asking for it makes closing the channel dearer by a
- * system call, since it can be duplicated then. Do not close it.
+ * system call, since it can be duplicated then. Do not close it. Ask anew before each change of an option
+ * that says when there is something to read (SO_RCVLOWAT).
  */
 AC_API int ac_fileno(ac_dispatcher *d);
 

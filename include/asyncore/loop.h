@@ -151,7 +151,7 @@ AC_API int ac_loop_prepare(ac_loop *loop, int64_t *timeout);
 
 /**
  * The descriptor that becomes readable when the loop has something to do, for poll() or another
- * loop. Opens the loop if no turn has yet. Where the loop has to make its epoll set anew (counted as
+ * loop; by its level, not by edges (EPOLLET). Opens the loop if no turn has yet. Where the loop has to make its epoll set anew (counted as
  * set_rebuilds), the number stays; a foreign *epoll* must then add it again, poll() need not. With
  * io_uring a wait for it may end for nothing, also by EINTR without a signal.
  * @return  the descriptor of the epoll set or the ring, borrowed; -1 with the other backends, or as

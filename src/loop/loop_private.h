@@ -35,7 +35,8 @@ typedef struct ac__source_ ac__source;
 /* What a kind of source does. */
 typedef struct ac__source_ops {
     /*
-     * Brings `want` up to date: what it wants to be served for (AC__READ to AC__PRI), AC__WATCH, AC__EXACT.
+     * Brings `want` up to date: what it wants to be served for (AC__READ to AC__PRI), AC__WATCH, AC__LEVEL,
+     * AC__EXACT.
      * Called before the wait for each source in `work`. May ask predicates; calls nothing else of the user's.
      */
     void (*update)(ac_loop *loop, ac__source *s);
@@ -103,7 +104,7 @@ struct ac_loop {
     bool                    starved;  /* a source waits for the poller to have room */
     bool                    running;  /* the turn is one of ac_run() */
     bool                    skipped;  /* the last turn did without a wait */
-    bool                    now_past; /* there has been a wait since the clock was read */
+    bool                    now_past; /* a turn has begun since the clock was read */
     bool                    full;     /* this turn's wait may not have told of all that has come */
     int                     fork_gen;
     int                     fine_gen; /* as fork_gen; -1: every verb is to check more than that */
@@ -185,7 +186,7 @@ static inline void ac__source_touch(ac_loop *loop, ac__source *s)
         ac__list_append(&loop->work, &s->work);
 }
 
-/* What the poller is to know of a source. What is ready needs no report. */
+/* What the poller is to know of a source. What is ready needs no report, but where its level is watched. */
 static inline unsigned ac__interest(const ac_loop *loop, const ac__source *s)
 {
     unsigned want = s->want & AC__INTEREST;

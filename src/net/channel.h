@@ -56,15 +56,15 @@ enum {
 
 /* rare_ of a dispatcher. */
 enum {
-    AC__RARE_UNREF  = 1, /* does not keep ac_run() */
-    AC__RARE_SHARED = 2, /* other descriptors may stand for the same file */
-    AC__RARE_TIMES  = 4, /* its times have the long form */
-    AC__RARE_HEAP   = 8, /* made by ac_new() */
-    AC__RARE_VAIN  = 16, /* counts: a read filled its buffer, and the one behind it found nothing */
-    AC__RARE_LEVEL = 48, /* all of that: the poller is to tell what a read has left */
-    AC__RARE_LATE  = 64, /* a deadline is passed, and is told if it still is behind the events */
-    AC__RARE_TURN  = 128, /* from here on: turns that it was put off */
-    AC__RARE_TURNS = 64 * AC__RARE_TURN,
+    AC__RARE_UNREF   = 1,   /* does not keep ac_run() */
+    AC__RARE_SHARED  = 2,   /* other descriptors may stand for the same file */
+    AC__RARE_TIMES   = 4,   /* its times have the long form */
+    AC__RARE_HEAP    = 8,   /* made by ac_new() */
+    AC__RARE_VAIN    = 16,  /* counts callbacks whose read found nothing: the one before took all */
+    AC__RARE_LEVEL   = 48,  /* all of that: the poller is to tell what a read has left */
+    AC__RARE_LATE    = 64,  /* a deadline is passed, and is told if it still is behind the events */
+    AC__RARE_TURN    = 128, /* from here on: turns that it was put off */
+    AC__RARE_TURNS   = 64 * AC__RARE_TURN,
     AC__RARE_PUT_OFF = 0xFFFF & ~(AC__RARE_LATE - 1)
 };
 

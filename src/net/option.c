@@ -53,6 +53,9 @@ int ac_fileno(ac_dispatcher *d)
     if (has_socket(d) < 0)
         return -1;
     d->rare_ |= AC__RARE_SHARED;
+    /* What it takes to be readable may be about to change: it has to show anew how it reads. */
+    d->rare_ &= (uint16_t)~AC__RARE_LEVEL;
+    ac__source_touch(d->loop, &d->source_);
     return d->source_.fd;
 }
 

@@ -268,6 +268,26 @@ AC__ASIDE static ssize_t first_read(ac_dispatcher *d, size_t len, ssize_t n)
 }
 
 /*
+ * A read was in vain behind one that filled its buffer. That is counted, but where the socket is not readable
+ * for less than some bytes (SO_RCVLOWAT): what a read has left would not be told.
+ */
+AC__ASIDE static void note_vain(ac_dispatcher *d)
+{
+    int       low = 1;
+    socklen_t len = sizeof low;
+
+    if (!d->loop->pc->levels || (d->rare_ & AC__RARE_LEVEL) == AC__RARE_LEVEL)
+        return;
+    d->rare_ = (uint16_t)(d->rare_ + AC__RARE_VAIN);
+    if ((d->rare_ & AC__RARE_LEVEL) == AC__RARE_LEVEL
+        && (d->loop->sys->getsockopt(d->loop->sys, d->source_.fd, SOL_SOCKET, SO_RCVLOWAT, &low,
+                                     &len)
+                < 0
+            || low > 1))
+        d->rare_ &= (uint16_t)~AC__RARE_LEVEL;
+}
+
+/*
  * The same of ac_recv(), whose buffer may well be full each time. What is left then is found by reading on
  * in the next turn; where that was in vain so often, the poller is asked to tell.
  */
@@ -282,9 +302,10 @@ AC__ASIDE static ssize_t first_recv(ac_dispatcher *d, size_t len, ssize_t n)
             s->ready |= AC__FULL;
         return n;
     }
-    if (n < 0 && errno == EAGAIN && d->loop->pc->levels
-        && (d->rare_ & AC__RARE_LEVEL) != AC__RARE_LEVEL)
-        d->rare_ = (uint16_t)(d->rare_ + AC__RARE_VAIN);
+    if (n < 0 && errno == EAGAIN) {
+        note_vain(d);
+        errno = EAGAIN;
+    }
     return first_read(d, len, n);
 }
 

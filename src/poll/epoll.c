@@ -113,8 +113,11 @@ static int epoll_set(ac__poller *p, int fd, uint32_t gen, unsigned old, unsigned
 
 static void epoll_forget(ac__poller *p, int fd, unsigned old, bool shared)
 {
-    /* The close ends the registration by itself where it is the last of the open file. */
-    if (old != 0 && shared)
+    /*
+     * The close ends the registration by itself where it is the last of the open file. One that is to be
+     * told of what is left would go on to be told of in each wait, if it were not: it is not left to that.
+     */
+    if (old != 0 && (shared || (old & AC__LEVEL) != 0))
         control(set_of(p), EPOLL_CTL_DEL, fd, 0, 0);
 }
 

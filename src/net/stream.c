@@ -298,8 +298,10 @@ AC__ASIDE static ssize_t first_recv(ac_dispatcher *d, size_t len, ssize_t n)
     if (n > 0) {
         d->flags_ |= AC__TOOK;
         s->ready &= (uint8_t)~AC__READ;
-        if ((s->sent & AC__LEVEL) == 0)
+        if ((s->sent & AC__LEVEL) == 0) {
             s->ready |= AC__FULL;
+            ac__use(d, (size_t)n); /* more of it may be read in this callback */
+        }
         return n;
     }
     if (n < 0 && errno == EAGAIN) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The epoll backend. All registrations are edge reports: what the loop knows to be ready is not
- * reported again, so interest need only grow, and a hang-up that nobody wants to hear of costs one
- * event and not one for each wait.
+ * The epoll backend. Registrations without AC__LEVEL are edge reports: what the loop knows to be ready
+ * is not reported again, so interest need only grow, and a hang-up that nobody wants to hear of costs
+ * one event and not one for each wait.
  */
 #include "poller.h"
 

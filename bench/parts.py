@@ -336,7 +336,7 @@ def fan(b):
     """One message to 1,000 connections."""
     n = 1000
     served(b, "fan", str(n), f"A message of 64 bytes to {n:,} connections; for each of them",
-           senders(b), ["fan"], Load("fan", n, 0, 64, 64, 64), 2000 if b.quick else 10000,
+           senders(b), ["fan"], Load("fan", n, 0, 64, 64, 64), 2000 if b.quick else 40000,
            (n, 6 * n), count=not b.quick)
 
 

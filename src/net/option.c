@@ -55,7 +55,8 @@ int ac_fileno(ac_dispatcher *d)
     d->rare_ |= AC__RARE_SHARED;
     /* What it takes to be readable may be about to change: it has to show anew how it reads. */
     d->rare_ &= (uint16_t)~AC__RARE_LEVEL;
-    ac__source_touch(d->loop, &d->source_);
+    if ((d->source_.sent & AC__LEVEL) != 0)
+        ac__source_touch(d->loop, &d->source_);
     return d->source_.fd;
 }
 
